@@ -1,0 +1,384 @@
+"""Every error of Loopwright, sorted by who can act on it.
+
+    LoopwrightError
+    ├── ForModel               the model reads it as an observation and may correct itself
+    │   ├── ToolError              raised by a tool's author, message shown to the model
+    │   ├── UnknownTool  ArgumentsInvalid  DecisionInvalid
+    │   └── ToolTimedOut  ToolCrashed  ResultInvalid  ToolWithdrawn
+    ├── ForCaller              the request or the definition is wrong
+    │   ├── DefinitionInvalid  SchemaRefused  AgentNotFound  LoadFailed
+    │   ├── RunNotFound  RunExists  TaskInvalid  SettingsInvalid  RunIncomplete  Misuse
+    │   └── ExtraMissing
+    └── ForOperator            a dependency fails or a promise would break
+        ├── EndpointError: EndpointUnavailable  EndpointRefused  EndpointTimedOut
+        │                  StreamRunaway  ContextTooLong
+        ├── JournalError:  JournalUnavailable  Fenced  RunBusy  JournalCorrupt
+        └── CompileFailed  RedisMissing
+
+Each error is a dataclass: its fields are the facts, its `template` the sentence. So every error pickles,
+and `to_json`/`from_json` carry it across a queue unchanged.
+"""
+
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar, Literal, cast
+
+Reader = Literal["model", "caller", "operator"]
+
+REGISTRY: dict[str, type["LoopwrightError"]] = {}
+"""Every error class by name; filled as the classes are defined, read by `from_json`."""
+
+
+@dataclass(eq=False)
+class LoopwrightError(Exception):
+    """Root of all errors. `retryable` says whether the same request may succeed later."""
+
+    template: ClassVar[str] = "unexpected failure"
+    reader: ClassVar[Reader] = "operator"
+    retryable: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        REGISTRY[cls.__name__] = cls
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The fields as a JSON-compatible mapping."""
+        return {each.name: getattr(self, each.name) for each in fields(self)}
+
+    @property
+    def code(self) -> str:
+        """The class name in snake case: stable, machine-readable, used in journals and REST problems."""
+        name = type(self).__name__
+        return "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")
+
+    def __str__(self) -> str:
+        return self.template.format(**self.facts)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self).__name__, self.facts)
+
+
+def to_json(error: LoopwrightError) -> dict[str, Any]:
+    """Return `{"error": class name, "facts": {...}}`."""
+    return {"error": type(error).__name__, "facts": error.facts}
+
+
+def from_json(value: dict[str, Any]) -> LoopwrightError:
+    """Rebuild an error that `to_json` wrote."""
+    return _rebuild(value["error"], value["facts"])
+
+
+def _rebuild(name: str, facts: dict[str, Any]) -> LoopwrightError:
+    return cast(LoopwrightError, cast(Any, REGISTRY[name])(**facts))
+
+
+# --- for the model -------------------------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class ForModel(LoopwrightError):
+    """The model made the mistake, or must live with the failure; shown to it as an observation."""
+
+    reader: ClassVar[Reader] = "model"
+
+
+@dataclass(eq=False)
+class ToolError(ForModel):
+    """Raise it inside a tool when the model can correct itself: `raise ToolError("no such city: Atlantis")`."""
+
+    template: ClassVar[str] = "{message}"
+    message: str
+
+
+@dataclass(eq=False)
+class UnknownTool(ForModel):
+    """The decision names a tool that the agent does not have."""
+
+    template: ClassVar[str] = "there is no tool {tool!r}; the tools are: {known}"
+    tool: str
+    known: str
+
+
+@dataclass(eq=False)
+class ToolWithdrawn(ForModel):
+    """The tool exists, but may not be used now."""
+
+    template: ClassVar[str] = "tool {tool!r} may not be used now: {why}"
+    tool: str
+    why: str
+
+
+@dataclass(eq=False)
+class ArgumentsInvalid(ForModel):
+    """The arguments do not satisfy the tool's schema; `problems` names each place and what it expects."""
+
+    template: ClassVar[str] = "invalid arguments for {tool!r}: {problems}"
+    tool: str
+    problems: str
+
+
+@dataclass(eq=False)
+class DecisionInvalid(ForModel):
+    """The model's output is not a decision: cut short, not JSON, or of another shape."""
+
+    template: ClassVar[str] = "your last reply was not a valid step: {problem}"
+    problem: str
+    output: str = ""
+
+
+@dataclass(eq=False)
+class ToolTimedOut(ForModel):
+    """The tool ran longer than its `timeout_s`; for a tool with effects the outcome is unknown."""
+
+    template: ClassVar[str] = "tool {tool!r} did not finish within {timeout_s:g} s"
+    tool: str
+    timeout_s: float
+
+
+@dataclass(eq=False)
+class ToolCrashed(ForModel):
+    """The tool raised an exception that is not a `ToolError`. The exception's text stays in the log."""
+
+    template: ClassVar[str] = "tool {tool!r} failed ({kind})"
+    tool: str
+    kind: str
+
+
+@dataclass(eq=False)
+class ResultInvalid(ForModel):
+    """The tool returned something that is not JSON, or more bytes than are accepted."""
+
+    template: ClassVar[str] = "tool {tool!r} returned an unusable result: {problem}"
+    tool: str
+    problem: str
+
+
+# --- for the caller ------------------------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class ForCaller(LoopwrightError):
+    """The request, definition or setting is wrong; repeating it unchanged cannot help."""
+
+    reader: ClassVar[Reader] = "caller"
+
+
+@dataclass(eq=False)
+class Problem:
+    """One thing that is wrong in a definition: where (a path such as `tools[2].timeout_s`), what, and the remedy."""
+
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}"
+
+
+@dataclass(eq=False)
+class DefinitionInvalid(ForCaller):
+    """An agent or tool definition has problems; all of them are listed, one `path: message` each."""
+
+    template: ClassVar[str] = "{what} is not valid:\n  {listed}"
+    what: str
+    problems: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        return self.template.format(what=self.what, listed="\n  ".join(self.problems))
+
+
+@dataclass(eq=False)
+class SchemaRefused(ForCaller):
+    """A JSON Schema cannot be enforced; `path` is the place inside it."""
+
+    template: ClassVar[str] = "schema of {what} cannot be enforced at {path}: {problem}"
+    what: str
+    path: str
+    problem: str
+
+
+@dataclass(eq=False)
+class AgentNotFound(ForCaller):
+    """No agent of that name is registered."""
+
+    template: ClassVar[str] = "there is no agent {agent!r}; known agents: {known}"
+    agent: str
+    known: str
+
+
+@dataclass(eq=False)
+class LoadFailed(ForCaller):
+    """A file or module with agents could not be loaded."""
+
+    template: ClassVar[str] = "cannot load agents from {source!r}: {problem}"
+    source: str
+    problem: str
+
+
+@dataclass(eq=False)
+class RunNotFound(ForCaller):
+    """No run of that id is known to this tenant."""
+
+    template: ClassVar[str] = "there is no run {run_id!r}"
+    run_id: str
+
+
+@dataclass(eq=False)
+class RunExists(ForCaller):
+    """A run of that id was created before."""
+
+    template: ClassVar[str] = "run {run_id!r} exists already"
+    run_id: str
+
+
+@dataclass(eq=False)
+class RunIncomplete(ForCaller):
+    """The run ended without an answer, so there is no output to return."""
+
+    template: ClassVar[str] = "run {run_id} ended {status} ({reason}): {detail}"
+    run_id: str
+    status: str
+    reason: str
+    detail: str = ""
+
+
+@dataclass(eq=False)
+class TaskInvalid(ForCaller):
+    """The task is not text or JSON, or is too large."""
+
+    template: ClassVar[str] = "the task cannot be accepted: {problem}"
+    problem: str
+
+
+@dataclass(eq=False)
+class SettingsInvalid(ForCaller):
+    """A setting has a value that cannot be used."""
+
+    template: ClassVar[str] = "setting {setting}: {problem}"
+    setting: str
+    problem: str
+
+
+@dataclass(eq=False)
+class Misuse(ForCaller):
+    """The library is used in a way it does not offer."""
+
+    template: ClassVar[str] = "{problem}"
+    problem: str
+
+
+@dataclass(eq=False)
+class ExtraMissing(ForCaller):
+    """A feature needs packages that are not installed."""
+
+    template: ClassVar[str] = "{feature} needs the extra {extra!r}: pip install 'loopwright[{extra}]'"
+    feature: str
+    extra: str
+
+
+# --- for the operator ----------------------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class ForOperator(LoopwrightError):
+    """Something that Loopwright depends on fails."""
+
+
+@dataclass(eq=False)
+class EndpointError(ForOperator):
+    """A model server could not serve a request."""
+
+    template: ClassVar[str] = "endpoint {endpoint}: {problem}"
+    endpoint: str
+    problem: str
+
+
+@dataclass(eq=False)
+class EndpointUnavailable(EndpointError):
+    """Not reachable, overloaded (429, 503) or failing (5xx), also after the retries."""
+
+    retryable: ClassVar[bool] = True
+    retry_after_s: float | None = None
+
+
+@dataclass(eq=False)
+class EndpointRefused(EndpointError):
+    """The server answered 4xx: the same request will be refused again."""
+
+    status: int = 400
+
+
+@dataclass(eq=False)
+class EndpointTimedOut(EndpointError):
+    """No token arrived in time."""
+
+    retryable: ClassVar[bool] = True
+
+
+@dataclass(eq=False)
+class StreamRunaway(EndpointError):
+    """The stream guard cut the model off: whitespace or a repetition without end."""
+
+    retryable: ClassVar[bool] = True
+    wasted_tokens: int = 0
+
+
+@dataclass(eq=False)
+class ContextTooLong(EndpointRefused):
+    """The prompt does not fit the model's window; never retried unchanged."""
+
+    template: ClassVar[str] = "endpoint {endpoint}: prompt longer than the model's window: {problem}"
+
+
+@dataclass(eq=False)
+class JournalError(ForOperator):
+    """The journal could not do what was asked."""
+
+    template: ClassVar[str] = "journal: {problem}"
+    problem: str
+
+
+@dataclass(eq=False)
+class JournalUnavailable(JournalError):
+    """Redis gave no answer in time. Retry is safe: appends are fenced and de-duplicated."""
+
+    retryable: ClassVar[bool] = True
+
+
+@dataclass(eq=False)
+class JournalCorrupt(JournalError):
+    """A stored event does not validate, or the journal breaks an invariant."""
+
+
+@dataclass(eq=False)
+class Fenced(JournalError):
+    """The lease is superseded: another worker owns the run. Drop it without a trace."""
+
+    template: ClassVar[str] = "lease {epoch} of run {run_id} is superseded"
+    problem: str = "superseded lease"
+    run_id: str = ""
+    epoch: int = 0
+
+
+@dataclass(eq=False)
+class RunBusy(JournalError):
+    """The run cannot be claimed now: another worker holds a live lease, or it has ended."""
+
+    template: ClassVar[str] = "run {run_id} cannot be claimed: {problem}"
+    run_id: str = ""
+
+
+@dataclass(eq=False)
+class CompileFailed(ForOperator):
+    """A grammar could not be compiled within its limits of time and memory."""
+
+    template: ClassVar[str] = "cannot compile the grammar of {what}: {problem}"
+    what: str
+    problem: str
+
+
+@dataclass(eq=False)
+class RedisMissing(ForOperator):
+    """No Redis server could be found or started."""
+
+    template: ClassVar[str] = "no Redis: {problem}"
+    problem: str
