@@ -164,17 +164,6 @@ class ForCaller(LoopwrightError):
 
 
 @dataclass(eq=False)
-class Problem:
-    """One thing that is wrong in a definition: where (a path such as `tools[2].timeout_s`), what, and the remedy."""
-
-    path: str
-    message: str
-
-    def __str__(self) -> str:
-        return f"{self.path}: {self.message}"
-
-
-@dataclass(eq=False)
 class DefinitionInvalid(ForCaller):
     """An agent or tool definition has problems; all of them are listed, one `path: message` each."""
 
