@@ -1,0 +1,300 @@
+"""The vocabulary of the journal: everything that can happen to a run, as frozen values.
+
+The state of a run is the fold of its events (`planner.state`), so an event carries all that the fold needs and
+nothing that can be derived. Events are checked when they come in from outside (`decode`), not when our own code
+makes them. Stored form: one JSON object with `v` (schema version), `type` and the fields.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, cast, get_args
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import from_json
+
+from ..errors import JournalCorrupt
+
+SCHEMA_VERSION = 1
+
+Effect = Literal["read", "keyed", "once"]
+Status = Literal["queued", "running", "waiting", "succeeded", "failed", "cancelled", "expired"]
+FINAL: frozenset[Status] = frozenset({"succeeded", "failed", "cancelled", "expired"})
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """One call of a decision. `id` is `step.index`, both from 1; `arguments` is JSON text, byte for byte as decided."""
+
+    id: str
+    tool: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """Tokens and money of one model turn; `cost` in the currency of the endpoint's price list."""
+
+    prompt: int = 0
+    cached: int = 0
+    completion: int = 0
+    cost: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class RunCreated:
+    """A task was accepted. Always the first event."""
+
+    run_id: str
+    tenant: str
+    agent: str
+    agent_hash: str
+    task: Any
+    limits: Mapping[str, float | int | None] = field(default_factory=dict)
+    thread_id: str | None = None
+    parent_run: str | None = None
+    parent_call: str | None = None
+    depth: int = 0
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    created_ms: int = 0
+    type: Literal["run.created"] = "run.created"
+
+
+@dataclass(frozen=True, slots=True)
+class RunClaimed:
+    """A worker took the run; one more attempt."""
+
+    epoch: int
+    worker: str
+    type: Literal["run.claimed"] = "run.claimed"
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted:
+    """The head of the prompt was rendered. Journaled, because instructions may depend on the moment."""
+
+    head: str
+    type: Literal["run.started"] = "run.started"
+
+
+@dataclass(frozen=True, slots=True)
+class StepDecided:
+    """The model decided: calls, or an answer (JSON text). `text` is its whole reply as the prompt will show it."""
+
+    step: int
+    text: str
+    calls: tuple[ToolCall, ...] = ()
+    answer: str | None = None
+    tokens: Tokens = Tokens()
+    type: Literal["step.decided"] = "step.decided"
+
+
+@dataclass(frozen=True, slots=True)
+class StepRejected:
+    """The model's reply was no valid decision; it is shown the problem and asked again."""
+
+    step: int
+    text: str
+    problem: str
+    tokens: Tokens = Tokens()
+    type: Literal["step.rejected"] = "step.rejected"
+
+
+@dataclass(frozen=True, slots=True)
+class TurnTaken:
+    """The model wrote a plan or a reflection: text that stays in the prompt and calls nothing."""
+
+    kind: Literal["plan", "reflection"]
+    prompt: str
+    text: str
+    tokens: Tokens = Tokens()
+    type: Literal["turn.taken"] = "turn.taken"
+
+
+@dataclass(frozen=True, slots=True)
+class CallIntended:
+    """A call with effects is about to be sent. Durable in the declared mode before the tool sees anything."""
+
+    call_id: str
+    tool: str
+    effect: Effect
+    key: str
+    attempt: int = 1
+    type: Literal["call.intended"] = "call.intended"
+
+
+@dataclass(frozen=True, slots=True)
+class CallFinished:
+    """A call has its observation.
+
+    Attributes:
+        call_id: The call.
+        tool: Its tool.
+        text: What the model is shown, already cut to the tool's budget.
+        error: Machine-readable reason when the call failed, else `None`.
+        artifact: Id of the full result when `text` is only a part of it.
+        size: Length of the full result in characters.
+        latency_ms: Wall time of the call.
+        usage: Tokens spent inside the call, by a run of an agent used as a tool.
+    """
+
+    call_id: str
+    tool: str
+    text: str
+    error: str | None = None
+    artifact: str | None = None
+    size: int = 0
+    latency_ms: int = 0
+    usage: Tokens | None = None
+    type: Literal["call.finished"] = "call.finished"
+
+
+@dataclass(frozen=True, slots=True)
+class CallInDoubt:
+    """A `once` call was sent and its outcome is not known; a person or the agent's policy decides."""
+
+    call_id: str
+    tool: str
+    key: str
+    type: Literal["call.in_doubt"] = "call.in_doubt"
+
+
+@dataclass(frozen=True, slots=True)
+class Noticed:
+    """The planner said something to the model, such as a nudge out of a loop."""
+
+    kind: Literal["loop", "budget", "reflect"]
+    text: str
+    type: Literal["run.noticed"] = "run.noticed"
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetReached:
+    """A limit was hit; the model gets one last turn in which it can only answer."""
+
+    limit: str
+    text: str
+    type: Literal["budget.reached"] = "budget.reached"
+
+
+@dataclass(frozen=True, slots=True)
+class PromptCompacted:
+    """The prompt neared the window: the observations of these calls are now stubs that name their artifacts.
+
+    Attributes:
+        artifacts: Call id to the id of the artifact that holds its observation.
+        before: Tokens of the prompt before.
+    """
+
+    artifacts: Mapping[str, str]
+    before: int
+    type: Literal["prompt.compacted"] = "prompt.compacted"
+
+
+@dataclass(frozen=True, slots=True)
+class RunWaiting:
+    """The run sleeps until somebody or something answers."""
+
+    reason: Literal["approval", "in_doubt", "tool", "timer"]
+    call_ids: tuple[str, ...] = ()
+    type: Literal["run.waiting"] = "run.waiting"
+
+
+@dataclass(frozen=True, slots=True)
+class RunResumed:
+    """What a waiting run waited for has come."""
+
+    type: Literal["run.resumed"] = "run.resumed"
+
+
+@dataclass(frozen=True, slots=True)
+class RunSucceeded:
+    """Final: the answer, as JSON text that validates against the agent's output type."""
+
+    output: str
+    type: Literal["run.succeeded"] = "run.succeeded"
+
+
+@dataclass(frozen=True, slots=True)
+class RunFailed:
+    """Final: no answer. `reason` is machine-readable, `detail` for people."""
+
+    reason: str
+    detail: str = ""
+    type: Literal["run.failed"] = "run.failed"
+
+
+@dataclass(frozen=True, slots=True)
+class RunCancelled:
+    """Final: somebody asked the run to stop."""
+
+    reason: str = "requested"
+    type: Literal["run.cancelled"] = "run.cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class RunExpired:
+    """Final: the deadline passed."""
+
+    detail: str = ""
+    type: Literal["run.expired"] = "run.expired"
+
+
+FinalEvent = RunSucceeded | RunFailed | RunCancelled | RunExpired
+Event = (
+    RunCreated
+    | RunClaimed
+    | RunStarted
+    | StepDecided
+    | StepRejected
+    | TurnTaken
+    | CallIntended
+    | CallFinished
+    | CallInDoubt
+    | Noticed
+    | BudgetReached
+    | PromptCompacted
+    | RunWaiting
+    | RunResumed
+    | RunSucceeded
+    | RunFailed
+    | RunCancelled
+    | RunExpired
+)
+
+
+_KINDS: tuple[type[Any], ...] = get_args(Event)
+_ADAPTERS: dict[str, TypeAdapter[Any]] = {}
+_PREFIX = b'{"v":%d,' % SCHEMA_VERSION
+
+
+def encode(event: Event) -> bytes:
+    """Return the stored form of an event: compact JSON that begins with the schema version."""
+    return _PREFIX + _adapters()[event.type].serializer.to_json(event)[1:]
+
+
+def decode(data: bytes | str) -> Event:
+    """Validate a stored event.
+
+    Raises:
+        JournalCorrupt: The bytes are no event of a known type and version.
+    """
+    try:
+        value = from_json(data, allow_inf_nan=False)
+    except ValueError as exc:
+        raise JournalCorrupt(f"an event is not JSON: {exc}") from exc
+    if not isinstance(value, dict) or value.pop("v", None) != SCHEMA_VERSION:
+        raise JournalCorrupt(f"an event has no schema version {SCHEMA_VERSION}: {data[:80]!r}")
+    adapter = _adapters().get(value.get("type", ""))
+    if adapter is None:
+        raise JournalCorrupt(f"unknown type of event: {value.get('type')!r}")
+    try:
+        return cast(Event, adapter.validate_python(value))
+    except ValidationError as exc:
+        raise JournalCorrupt(f"event {value['type']} does not validate: {exc}") from exc
+
+
+def _adapters() -> dict[str, TypeAdapter[Any]]:
+    """Build the validators at first use: importing this file stays cheap."""
+    if not _ADAPTERS:
+        _ADAPTERS.update({kind.__dataclass_fields__["type"].default: TypeAdapter(kind) for kind in _KINDS})
+    return _ADAPTERS
