@@ -149,6 +149,17 @@ class CallFinished:
 
 
 @dataclass(frozen=True, slots=True)
+class CallReviewed:
+    """A person approved or refused a call that asked for approval."""
+
+    call_id: str
+    approved: bool
+    by: str = ""
+    note: str = ""
+    type: Literal["call.reviewed"] = "call.reviewed"
+
+
+@dataclass(frozen=True, slots=True)
 class CallInDoubt:
     """A `once` call was sent and its outcome is not known; a person or the agent's policy decides."""
 
@@ -249,6 +260,7 @@ Event = (
     | TurnTaken
     | CallIntended
     | CallFinished
+    | CallReviewed
     | CallInDoubt
     | Noticed
     | BudgetReached

@@ -1,0 +1,333 @@
+"""The state of a run: a frozen value, the fold of its events.
+
+`apply` is the only way to change a state, so replaying a journal rebuilds exactly the state that wrote it;
+`state_digest` makes that checkable. Named tuples rather than dataclasses: a copy with changes costs 2 µs.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+from pydantic_core import to_json
+
+from ..errors import JournalCorrupt
+from ..inference.endpoint import Message
+from . import events as ev
+from .prompt import render_notice, render_observation, render_task
+
+RECENT_CALLS = 24
+"""How many finished calls the loop guard remembers."""
+
+RECALLED_TEXT = 600
+"""Characters of an invalid reply that stay in the prompt; the journal keeps all of it."""
+
+
+class OpenCall(NamedTuple):
+    """A call of the current step, as far as it has come."""
+
+    call: ev.ToolCall
+    intended: ev.CallIntended | None = None
+    reviewed: ev.CallReviewed | None = None
+    in_doubt: bool = False
+    finished: ev.CallFinished | None = None
+
+
+class Observed(NamedTuple):
+    """The observations in message number `index`; compaction turns them into stubs."""
+
+    index: int
+    calls: tuple[ev.CallFinished, ...]
+
+
+class RunState(NamedTuple):
+    """Everything the planner knows of a run.
+
+    Attributes:
+        created: The accepted task.
+        status: Where the run stands.
+        reason: Why it ended or waits, machine-readable.
+        detail: The same for people.
+        output: The answer as JSON text, once succeeded.
+        attempts: How often a worker took the run.
+        step: Steps decided or rejected so far.
+        messages: The prompt of the next step; roles alternate behind the system message.
+        observed: Which messages hold observations, oldest first.
+        open: Calls of the current step; empty when the model's turn has come.
+        tokens: Sum over all turns of the model and of child runs.
+        tool_calls: Calls decided so far.
+        recent: The last finished calls as (tool, arguments, observation), for the loop guard.
+        nudged: Calls that the model has been nudged about.
+        rejections: Invalid replies in a row.
+        failures: Steps in a row in which every call failed.
+        last_turn: The limit that ended the run's budget, once the last turn is announced.
+        prompt_tokens: Size of the prompt after the last turn, as the endpoint reported it.
+        new_chars: Characters added to the prompt since.
+        compactions: How often old observations were replaced by stubs.
+        planned: Whether the plan was made.
+        reflected: Step after which the model last reflected.
+        truncated: Whether some result is only partly shown, so that `read_artifact` is offered.
+    """
+
+    created: ev.RunCreated
+    status: ev.Status = "queued"
+    reason: str | None = None
+    detail: str = ""
+    output: str | None = None
+    attempts: int = 0
+    step: int = 0
+    messages: tuple[Message, ...] = ()
+    observed: tuple[Observed, ...] = ()
+    open: tuple[OpenCall, ...] = ()
+    tokens: ev.Tokens = ev.Tokens()
+    tool_calls: int = 0
+    recent: tuple[tuple[str, str, str], ...] = ()
+    nudged: tuple[tuple[str, str, str], ...] = ()
+    rejections: int = 0
+    failures: int = 0
+    last_turn: str | None = None
+    prompt_tokens: int = 0
+    new_chars: int = 0
+    compactions: int = 0
+    planned: bool = False
+    reflected: int = 0
+    truncated: bool = False
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing can happen to the run any more."""
+        return self.status in ev.FINAL
+
+
+def fold(journal: Iterable[ev.Event]) -> RunState:
+    """Return the state that a journal describes.
+
+    Raises:
+        JournalCorrupt: The journal does not begin with `run.created`, or an event follows the final one.
+    """
+    rest = iter(journal)
+    first = next(rest, None)
+    if not isinstance(first, ev.RunCreated):
+        raise JournalCorrupt("a journal begins with run.created")
+    state = RunState(created=first)
+    for event in rest:
+        state = apply(state, event)
+    return state
+
+
+def apply(state: RunState, event: ev.Event) -> RunState:
+    """Return the state after one more event.
+
+    Raises:
+        JournalCorrupt: The run is final, or the event does not fit the state.
+    """
+    if state.status in ev.FINAL:
+        raise JournalCorrupt(f"{event.type} behind the final event of run {state.created.run_id}")
+    return _APPLY[event.type](state, event)
+
+
+def state_digest(state: RunState) -> str:
+    """Return a hash that two states share exactly when they are equal, on any machine."""
+    return hashlib.blake2b(to_json(state), digest_size=16).hexdigest()
+
+
+def _created(state: RunState, event: ev.RunCreated) -> RunState:
+    raise JournalCorrupt(f"second run.created in run {state.created.run_id}")
+
+
+def _claimed(state: RunState, event: ev.RunClaimed) -> RunState:
+    return state._replace(status="running" if state.status == "queued" else state.status, attempts=state.attempts + 1)
+
+
+def _started(state: RunState, event: ev.RunStarted) -> RunState:
+    head = Message("system", event.head)
+    task = Message("user", render_task(state.created.task))
+    size = len(head.content) + len(task.content)
+    return state._replace(status="running", messages=(head, task), new_chars=size)
+
+
+def _decided(state: RunState, event: ev.StepDecided) -> RunState:
+    return state._replace(
+        step=event.step,
+        messages=(*state.messages, Message("assistant", event.text)),
+        open=tuple([OpenCall(call) for call in event.calls]),
+        tokens=_add(state.tokens, event.tokens),
+        tool_calls=state.tool_calls + len(event.calls),
+        rejections=0,
+        prompt_tokens=event.tokens.prompt + event.tokens.completion,
+        new_chars=0 if event.tokens.prompt else state.new_chars + len(event.text),
+    )
+
+
+def _rejected(state: RunState, event: ev.StepRejected) -> RunState:
+    told = render_notice(f"{event.problem} Reply again with one valid JSON object.")
+    reply = Message("assistant", event.text[:RECALLED_TEXT] or "(nothing)")
+    state = state._replace(
+        step=event.step, tokens=_add(state.tokens, event.tokens), rejections=state.rejections + 1,
+        messages=(*state.messages, reply), new_chars=state.new_chars + len(reply.content),
+    )  # fmt: skip
+    return _say(state, told)
+
+
+def _turn(state: RunState, event: ev.TurnTaken) -> RunState:
+    state = _say(state, render_notice(event.prompt))
+    mark = {"planned": True} if event.kind == "plan" else {"reflected": state.step}
+    return state._replace(
+        messages=(*state.messages, Message("assistant", event.text)),
+        tokens=_add(state.tokens, event.tokens),
+        prompt_tokens=event.tokens.prompt + event.tokens.completion,
+        new_chars=0 if event.tokens.prompt else state.new_chars + len(event.text),
+        **mark,
+    )
+
+
+def _intended(state: RunState, event: ev.CallIntended) -> RunState:
+    return _update(state, event.call_id, intended=event)
+
+
+def _reviewed(state: RunState, event: ev.CallReviewed) -> RunState:
+    return _update(state, event.call_id, reviewed=event)
+
+
+def _in_doubt(state: RunState, event: ev.CallInDoubt) -> RunState:
+    return _update(state, event.call_id, in_doubt=True)
+
+
+def _finished(state: RunState, event: ev.CallFinished) -> RunState:
+    still_open = state.open
+    if len(still_open) == 1 and still_open[0].call.id == event.call_id:
+        return _observe(state, (still_open[0]._replace(finished=event),))
+    state = _update(state, event.call_id, finished=event)
+    if all(each.finished for each in state.open):
+        return _observe(state, state.open)
+    return state
+
+
+def _observe(state: RunState, done: tuple[OpenCall, ...]) -> RunState:
+    """Close the step: its observations, in the order of the calls, become one message."""
+    finished = tuple([each.finished for each in done if each.finished])
+    text = "\n".join([_observation(each) for each in finished])
+    keys = tuple([(each.call.tool, each.call.arguments, each.finished.text) for each in done if each.finished])
+    tokens = state.tokens
+    for each in finished:
+        if each.usage:
+            tokens = _add(tokens, each.usage)
+    return state._replace(
+        open=(),
+        messages=(*state.messages, Message("user", text)),
+        observed=(*state.observed, Observed(len(state.messages), finished)),
+        new_chars=state.new_chars + len(text),
+        recent=(state.recent + keys)[-RECENT_CALLS:],
+        failures=state.failures + 1 if all(each.error for each in finished) else 0,
+        truncated=state.truncated or any(each.artifact for each in finished),
+        tokens=tokens,
+    )
+
+
+def _observation(finished: ev.CallFinished) -> str:
+    return render_observation(finished.call_id, finished.tool, finished.text, error=finished.error)
+
+
+def _noticed(state: RunState, event: ev.Noticed) -> RunState:
+    state = _say(state, render_notice(event.text))
+    if event.kind == "loop" and state.recent:
+        return state._replace(nudged=(*state.nudged, _most_repeated(state.recent)))
+    return state
+
+
+def _most_repeated(recent: tuple[tuple[str, str, str], ...]) -> tuple[str, str, str]:
+    return max(recent, key=recent.count)
+
+
+def _budget(state: RunState, event: ev.BudgetReached) -> RunState:
+    return _say(state, render_notice(event.text))._replace(last_turn=event.limit, rejections=0)
+
+
+def _compacted(state: RunState, event: ev.PromptCompacted) -> RunState:
+    messages = list(state.messages)
+    observed = []
+    for each in state.observed:
+        calls = tuple([_stub(call, event.artifacts) for call in each.calls])
+        if calls != each.calls:
+            rest = messages[each.index].content[len("\n".join([_observation(call) for call in each.calls])) :]
+            stubs = "\n".join([_observation(call) for call in calls])
+            messages[each.index] = Message("user", stubs + rest)
+        observed.append(Observed(each.index, calls))
+    return state._replace(
+        messages=tuple(messages), observed=tuple(observed), compactions=state.compactions + 1, truncated=True,
+        prompt_tokens=0, new_chars=sum(len(each.content) for each in messages),
+    )  # fmt: skip
+
+
+def _stub(call: ev.CallFinished, artifacts: Any) -> ev.CallFinished:
+    artifact = artifacts.get(call.call_id)
+    if artifact is None:
+        return call
+    text = f'[moved out of the prompt; read_artifact("{artifact}") returns it]'
+    return ev.CallFinished(call.call_id, call.tool, text, call.error, artifact, call.size, call.latency_ms, call.usage)
+
+
+def _waiting(state: RunState, event: ev.RunWaiting) -> RunState:
+    return state._replace(status="waiting", reason=event.reason)
+
+
+def _resumed(state: RunState, event: ev.RunResumed) -> RunState:
+    return state._replace(status="running", reason=None)
+
+
+def _succeeded(state: RunState, event: ev.RunSucceeded) -> RunState:
+    return state._replace(status="succeeded", reason=state.last_turn, output=event.output)
+
+
+def _failed(state: RunState, event: ev.RunFailed) -> RunState:
+    return state._replace(status="failed", reason=event.reason, detail=event.detail)
+
+
+def _cancelled(state: RunState, event: ev.RunCancelled) -> RunState:
+    return state._replace(status="cancelled", reason=event.reason)
+
+
+def _expired(state: RunState, event: ev.RunExpired) -> RunState:
+    return state._replace(status="expired", reason="deadline", detail=event.detail)
+
+
+def _say(state: RunState, text: str) -> RunState:
+    """Add to the user's side; a user message that the model has not answered yet takes the text in."""
+    *before, last = state.messages
+    if last.role == "user":
+        merged = Message("user", f"{last.content}\n{text}")
+        return state._replace(messages=(*before, merged), new_chars=state.new_chars + len(text))
+    return state._replace(messages=(*state.messages, Message("user", text)), new_chars=state.new_chars + len(text))
+
+
+def _update(state: RunState, call_id: str, **changes: Any) -> RunState:
+    if call_id not in [each.call.id for each in state.open]:
+        raise JournalCorrupt(f"call {call_id} is not open in run {state.created.run_id}")
+    opened = tuple([each._replace(**changes) if each.call.id == call_id else each for each in state.open])
+    return state._replace(open=opened)
+
+
+def _add(a: ev.Tokens, b: ev.Tokens) -> ev.Tokens:
+    return ev.Tokens(a.prompt + b.prompt, a.cached + b.cached, a.completion + b.completion, a.cost + b.cost)
+
+
+_APPLY: dict[str, Callable[[RunState, Any], RunState]] = {
+    "run.created": _created,
+    "run.claimed": _claimed,
+    "run.started": _started,
+    "step.decided": _decided,
+    "step.rejected": _rejected,
+    "turn.taken": _turn,
+    "call.intended": _intended,
+    "call.reviewed": _reviewed,
+    "call.in_doubt": _in_doubt,
+    "call.finished": _finished,
+    "run.noticed": _noticed,
+    "budget.reached": _budget,
+    "prompt.compacted": _compacted,
+    "run.waiting": _waiting,
+    "run.resumed": _resumed,
+    "run.succeeded": _succeeded,
+    "run.failed": _failed,
+    "run.cancelled": _cancelled,
+    "run.expired": _expired,
+}
