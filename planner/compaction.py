@@ -1,0 +1,57 @@
+"""Keep the prompt inside the model's window: the oldest observations become stubs that name their artifacts.
+
+Done rarely and by much (at three quarters of the window, down to a half), so that between two compactions the
+prompt only grows and the engine's prefix cache stays warm. The task and all decisions stay word for word.
+"""
+
+from typing import Final
+
+from .events import CallFinished, PromptCompacted
+from .state import RunState
+
+START_AT: Final = 0.75
+"""Share of the window at which a compaction starts."""
+
+DOWN_TO: Final = 0.5
+"""Share of the window that is left behind it."""
+
+CHARS_PER_TOKEN: Final = 3.0
+"""Low on purpose: English text has about four, JSON and digits about three."""
+
+WORTH_CHARS: Final = 200
+"""Shorter observations stay: their stub would be no shorter."""
+
+
+def estimated_tokens(state: RunState) -> int:
+    """Return about how many tokens the next prompt has: what the endpoint counted, plus the text added since."""
+    return state.prompt_tokens + int(state.new_chars / CHARS_PER_TOKEN)
+
+
+def is_due(state: RunState, window: int | None) -> bool:
+    """Return whether the prompt has come too near to a window of so many tokens."""
+    return window is not None and estimated_tokens(state) > window * START_AT
+
+
+def compact(state: RunState, target_tokens: int) -> tuple[PromptCompacted, dict[str, str]] | None:
+    """Choose the oldest observations whose removal brings the prompt down to `target_tokens`.
+
+    Returns:
+        The event and the artifacts to store before it (id to full text), or `None` when nothing is left to move.
+    """
+    before = estimated_tokens(state)
+    excess_chars = (before - target_tokens) * CHARS_PER_TOKEN
+    moved: dict[str, str] = {}
+    texts: dict[str, str] = {}
+    for call in _movable(state):
+        if excess_chars <= 0:
+            break
+        artifact = call.artifact or f"o{call.call_id}"
+        if call.artifact is None:
+            texts[artifact] = call.text
+        moved[call.call_id] = artifact
+        excess_chars -= len(call.text)
+    return (PromptCompacted(moved, before), texts) if moved else None
+
+
+def _movable(state: RunState) -> list[CallFinished]:
+    return [call for each in state.observed for call in each.calls if len(call.text) > WORTH_CHARS]

@@ -1,0 +1,121 @@
+"""Read a model's reply as a decision: tool calls, or an answer.
+
+The reply is trusted in nothing: the shape is checked here, the arguments by the tool, the answer by the agent's
+output type, whatever constraint the engine promised. A reply in a Markdown fence or with text around its JSON
+object is repaired, for endpoints that cannot be constrained.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pydantic_core import from_json, to_json
+
+from ..errors import DecisionInvalid
+from ..inference.constraints.decision import MAX_CALLS
+from .events import ToolCall
+
+if TYPE_CHECKING:
+    from .blueprint import Blueprint
+
+MAX_REPLY_CHARS = 1_000_000
+"""Longest reply that is looked at. Arguments have a smaller bound of their own, see `Tool.parse`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A reply that has the shape of a decision.
+
+    Attributes:
+        text: The reply as later prompts show it: the model's own bytes unless it had to be repaired.
+        calls: Calls with ids; empty for an answer.
+        answer: JSON text of the answer, or `None`.
+    """
+
+    text: str
+    calls: tuple[ToolCall, ...]
+    answer: str | None
+
+
+def read_decision(text: str, step: int, *, may_call: bool = True) -> Decision:
+    """Return the decision in a reply.
+
+    Args:
+        text: The whole reply.
+        step: Number of this step, for the ids of its calls.
+        may_call: Whether calls are allowed in this turn.
+
+    Raises:
+        DecisionInvalid: No decision can be read; `problem` tells the model what to mend.
+    """
+    value, shown = _object(text)
+    if "answer" in value:
+        return _answer(value, shown)
+    calls = value.get("calls")
+    if not isinstance(calls, list) or not calls:
+        raise DecisionInvalid('it needs a list "calls" with at least one call, or an "answer".', shown)
+    if not may_call:
+        raise DecisionInvalid('no tool can be called any more: give an "answer".', shown)
+    if len(calls) > MAX_CALLS:
+        raise DecisionInvalid(f"it has {len(calls)} calls, the most is {MAX_CALLS}.", shown)
+    _no_other(value, ("thought", "calls"), shown)
+    return Decision(shown, tuple([_call(each, step, at, shown) for at, each in enumerate(calls, 1)]), None)
+
+
+def read_answer(text: str, blueprint: "Blueprint", decision: Decision) -> str:
+    """Return the answer's JSON text after full validation by the agent's output type.
+
+    Raises:
+        DecisionInvalid: The answer does not have the output type.
+    """
+    problems = blueprint.agent.answer_problems(text)
+    if problems:
+        raise DecisionInvalid(f"the answer is invalid: {problems}.", decision.text)
+    return text
+
+
+def _object(text: str) -> tuple[dict[str, Any], str]:
+    if len(text) > MAX_REPLY_CHARS:
+        raise DecisionInvalid(f"it is longer than {MAX_REPLY_CHARS} characters.", text[:MAX_REPLY_CHARS])
+    try:
+        value = from_json(text, allow_inf_nan=False)
+        shown = text
+    except ValueError as exc:
+        value, shown = _repaired(text, exc)
+    if not isinstance(value, dict):
+        raise DecisionInvalid("it is not a JSON object.", text)
+    if not isinstance(value.get("thought", ""), str):
+        raise DecisionInvalid('"thought" is not a string.', text)
+    return value, shown
+
+
+def _repaired(text: str, problem: ValueError) -> tuple[Any, str]:
+    """Read the outermost object of a reply with other text around it."""
+    start, end = text.find("{"), text.rfind("}")
+    if start > 0 or 0 <= start < end < len(text) - 1:
+        try:
+            value = from_json(text[start : end + 1], allow_inf_nan=False)
+            return value, to_json(value).decode()
+        except ValueError:
+            pass
+    where = "it ends too early" if end < 0 or "EOF" in str(problem) else "it is not JSON"
+    raise DecisionInvalid(f"{where}: {problem}.", text) from problem
+
+
+def _answer(value: dict[str, Any], shown: str) -> Decision:
+    _no_other(value, ("thought", "answer"), shown)
+    return Decision(shown, (), to_json(value["answer"]).decode())
+
+
+def _call(value: Any, step: int, at: int, shown: str) -> ToolCall:
+    if not isinstance(value, dict):
+        raise DecisionInvalid(f"calls[{at - 1}] is not an object.", shown)
+    tool, arguments = value.get("tool"), value.get("arguments")
+    if not isinstance(tool, str) or not isinstance(arguments, dict) or len(value) != 2:
+        raise DecisionInvalid(f'calls[{at - 1}] needs exactly "tool", a name, and "arguments", an object.', shown)
+    return ToolCall(f"{step}.{at}", tool, to_json(arguments).decode())
+
+
+def _no_other(value: dict[str, Any], known: tuple[str, str], shown: str) -> None:
+    if len(value) > 2 or any(key not in known for key in value):
+        extra = ", ".join(sorted(key for key in value if key not in known))
+        raise DecisionInvalid(f"it has keys that do not belong there: {extra}.", shown)

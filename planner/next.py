@@ -1,0 +1,169 @@
+"""What a run does next: a pure function of its state.
+
+    state ──► next_move ──► Ask      the model decides, plans or reflects
+                            Call     open tool calls are executed
+                            Record   events that need no I/O: budget, nudge, compaction, an end
+                            Sleep    the run waits for somebody
+                            Done     the run is final
+
+The shell (`planner.loop`) carries a move out and appends the events; then it asks again.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ..inference.constraints.decision import DecisionConstraint
+from ..inference.endpoint import Message
+from . import events as ev
+from .blueprint import Blueprint
+from .budget import Limits, last_turn_notice, reached, seconds_left
+from .compaction import DOWN_TO, compact, is_due
+from .prompt import render_notice
+from .state import OpenCall, RunState
+
+MAX_REJECTIONS = 3
+"""Invalid replies in a row before the run fails."""
+
+REPEATS_NUDGE = 3
+"""The same call with the same result so many times ends in a nudge; once more ends the run."""
+
+PLAN_REQUEST = "Before you act, give a short plan as your answer: one line for each step. Call no tool yet."
+REFLECT_REQUEST = "That failed. Say in your answer what went wrong and what to try instead. Call no tool yet."
+CARRY_ON = "Now carry on with the task."
+LOOP_NOTICE = "You made the same call several times with the same result. Do something else, or answer."
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Ask the model. `kind` says what the reply is: a decision, or text that stays in the prompt."""
+
+    messages: tuple[Message, ...]
+    constraint: DecisionConstraint
+    kind: Literal["decision", "plan", "reflection"] = "decision"
+    may_call: bool = True
+    prompt: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Execute these open calls, all at the same time."""
+
+    calls: tuple[OpenCall, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Append these events, and store the artifacts (id to text) before them."""
+
+    events: tuple[ev.Event, ...]
+    artifacts: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sleep:
+    """Wait for a person, a tool elsewhere or a timer; `calls` are what is waited for."""
+
+    reason: Literal["approval", "in_doubt", "tool", "timer"]
+    calls: tuple[str, ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The run is final."""
+
+
+Move = Ask | Call | Record | Sleep | Done
+_DONE = Done()
+
+
+def next_move(
+    blueprint: Blueprint, state: RunState, limits: Limits, now_ms: int, window: int | None = None
+) -> Move:
+    """Return what the run does next.
+
+    Args:
+        blueprint: The agent.
+        state: The run so far; it must have been started.
+        limits: The run's budgets.
+        now_ms: Milliseconds since 1970, by the clock that stamped `created_ms`.
+        window: The model's window in tokens, when known.
+    """
+    if state.is_final:
+        return _DONE
+    left = seconds_left(state, limits, now_ms)
+    if left is not None and left <= 0:
+        return Record((ev.RunExpired(f"the deadline of {limits['deadline_s']:g} s passed"),))
+    if state.open:
+        return _calls(blueprint, state)
+    if state.rejections >= MAX_REJECTIONS:
+        return Record((_gave_up(state),))
+    if state.recent and (looped := _loop(state)):
+        return looped
+    if is_due(state, window) and (shorter := shorten(state, window or 0)):
+        return shorter
+    return _ask(blueprint, state, limits, now_ms)
+
+
+def _calls(blueprint: Blueprint, state: RunState) -> Move:
+    open_calls = [each for each in state.open if not each.finished]
+    doubtful = [each.call.id for each in open_calls if each.in_doubt]
+    unreviewed = [each.call.id for each in open_calls if _needs_review(blueprint, each)]
+    ready = tuple([each for each in open_calls if not each.in_doubt and each.call.id not in unreviewed])
+    if ready:
+        return Call(ready)
+    if doubtful:
+        return Sleep("in_doubt", tuple(doubtful))
+    return Sleep("approval", tuple(unreviewed))
+
+
+def _needs_review(blueprint: Blueprint, each: OpenCall) -> bool:
+    tool = blueprint.tools.get(each.call.tool)
+    return tool is not None and tool.approval and each.reviewed is None
+
+
+def _gave_up(state: RunState) -> ev.RunFailed:
+    problem = "the model's replies were invalid several times in a row"
+    return ev.RunFailed(f"budget_{state.last_turn}" if state.last_turn else "invalid_decisions", problem)
+
+
+def _loop(state: RunState) -> Move | None:
+    """Notice a call that keeps giving the same result; only the newest one can have tipped the count."""
+    last = state.recent[-1]
+    times = state.recent.count(last)
+    if times < REPEATS_NUDGE or state.last_turn:
+        return None
+    if last not in state.nudged:
+        return Record((ev.Noticed("loop", LOOP_NOTICE),))
+    if times > REPEATS_NUDGE:
+        return Record((ev.RunFailed("loop", f"tool {last[0]!r} was called {times} times with the same result"),))
+    return None
+
+
+def shorten(state: RunState, window: int) -> Record | None:
+    """Return the compaction that makes room in a window, or `None` when nothing is left to move."""
+    found = compact(state, int(window * DOWN_TO))
+    return Record((found[0],), found[1]) if found else None
+
+
+def _ask(blueprint: Blueprint, state: RunState, limits: Limits, now_ms: int) -> Move:
+    agent = blueprint.agent
+    if state.last_turn is None and (limit := reached(state, limits, now_ms)):
+        return Record((ev.BudgetReached(limit, last_turn_notice(limit)),))
+    if state.last_turn is None:
+        if agent.plan and not state.planned:
+            return _side_turn(state, "plan", PLAN_REQUEST, blueprint.plan_constraint)
+        if agent.reflect and state.failures and state.reflected < state.step:
+            return _side_turn(state, "reflection", REFLECT_REQUEST, blueprint.reflection_constraint)
+    if state.messages[-1].role == "assistant":
+        return Record((ev.Noticed("reflect", CARRY_ON),))
+    may_call = state.last_turn is None and bool(agent.tools)
+    return Ask(state.messages, blueprint.constraint(may_call=may_call, artifacts=state.truncated), may_call=may_call)
+
+
+def _side_turn(
+    state: RunState, kind: Literal["plan", "reflection"], prompt: str, constraint: DecisionConstraint
+) -> Ask:
+    *before, last = state.messages
+    asked = Message("user", f"{last.content}\n{render_notice(prompt)}")
+    return Ask((*before, asked), constraint, kind, may_call=False, prompt=prompt)
