@@ -1,0 +1,217 @@
+"""Carry out tool calls: validate, declare the intent, send, observe.
+
+The order is the promise: arguments are validated in full before anything else; a call with effects is journaled
+durably before its tool sees it; every result is journaled the moment it is there. `read` calls may start while
+the model still writes, because a repeated one harms nobody.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic_core import from_json, to_json
+
+from ..errors import ForModel, UnknownTool
+from ..tools.context import Context
+from ..tools.execute import Outcome, execute
+from ..tools.tool import Tool
+from ..tools.truncate import fit
+from . import events as ev
+from .state import OpenCall
+
+if TYPE_CHECKING:
+    from .loop import RunLoop
+
+UNKNOWN_OUTCOME = "It is not known whether this call took effect. Do not repeat it; say so in your answer."
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A call whose arguments have passed full validation."""
+
+    open: OpenCall
+    tool: Tool
+    arguments: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Early:
+    tool: str
+    arguments: str
+    task: "asyncio.Task[Outcome]"
+
+
+class CallRunner:
+    """Runs the calls of one run."""
+
+    def __init__(self, loop: "RunLoop") -> None:
+        self._loop = loop
+        self._early: dict[str, _Early] = {}
+        self._dropped: list[asyncio.Task[Outcome]] = []
+
+    async def run(self, calls: Sequence[OpenCall]) -> None:
+        """Execute open calls at the same time and append what comes of them."""
+        prepared = [ready for each in calls if (ready := self._prepare(each))]
+        again = [each for each in prepared if each.open.intended and each.tool.effect == "once"]
+        if again:
+            settled = [each for each in again if not await self._reconcile(each)]
+            prepared = [each for each in prepared if each not in settled]
+        await self._declare(prepared)
+        if len(prepared) == 1:
+            await self._finish(prepared[0])
+        elif prepared:
+            async with asyncio.TaskGroup() as group:
+                for each in prepared:
+                    group.create_task(self._finish(each))
+
+    def start_early(self, index: int, text: str) -> None:
+        """Start a call while the model still writes, if its tool only reads and the call is valid.
+
+        Args:
+            index: Place of the call in the decision, from 0.
+            text: JSON text of the call object.
+        """
+        state = self._loop.state
+        most = self._loop.limits.get("max_tool_calls")
+        if most is not None and state.tool_calls + index >= most:
+            return
+        call_id = f"{state.step + 1}.{index + 1}"
+        try:
+            value = from_json(text, allow_inf_nan=False)
+            tool = self._loop.blueprint.tools.get(value["tool"])
+            if tool is None or tool.name not in self._loop.blueprint.early:
+                return
+            arguments = to_json(value["arguments"]).decode()
+            prepared = Prepared(OpenCall(ev.ToolCall(call_id, tool.name, arguments)), tool, tool.parse(arguments))
+        except (ForModel, ValueError, KeyError, TypeError):
+            return  # the decision as a whole is judged when it is complete
+        task = asyncio.get_running_loop().create_task(self._execute(prepared))
+        self._early[call_id] = _Early(tool.name, arguments, task)
+
+    def cancel_early(self) -> None:
+        """Give up calls that were started for a decision which did not come to be."""
+        for each in self._early.values():
+            each.task.cancel()
+            self._dropped.append(each.task)
+        self._early.clear()
+
+    async def drop_early(self) -> None:
+        """Cancel and collect whatever is left over."""
+        self.cancel_early()
+        if self._dropped:
+            await asyncio.gather(*self._dropped, return_exceptions=True)
+            self._dropped.clear()
+
+    def _prepare(self, each: OpenCall) -> Prepared | None:
+        """Validate a call; one that cannot be made is finished here with what the model needs to know."""
+        name = each.call.tool
+        tool = self._loop.blueprint.tools.get(name)
+        try:
+            if tool is None:
+                raise UnknownTool(name, ", ".join(sorted(self._loop.blueprint.tools)))
+            if each.reviewed and not each.reviewed.approved:
+                return self._refuse(each, "rejected", f"A person refused this call. {each.reviewed.note}".strip())
+            return Prepared(each, tool, tool.parse(each.call.arguments))
+        except ForModel as exc:
+            return self._refuse(each, exc.code, str(exc))
+
+    def _refuse(self, each: OpenCall, error: str, text: str) -> None:
+        self._loop.append(ev.CallFinished(each.call.id, each.call.tool, text, error, None, len(text)))
+
+    async def _reconcile(self, each: Prepared) -> bool:
+        """Find out what became of a `once` call that was sent before a crash; return whether to send it (again)."""
+        call, key = each.open.call, self._key(each.open.call.id)
+        known = await each.tool.ask_reconcile(key)
+        if known.state == "not_sent":
+            return True
+        if known.state == "done":
+            self._observe(each, Outcome(text=known.text, size=len(known.text)))
+        else:
+            self._doubt(call)
+        return False
+
+    def _doubt(self, call: ev.ToolCall) -> None:
+        if self._loop.blueprint.agent.in_doubt == "tell":
+            done = ev.CallFinished(call.id, call.tool, UNKNOWN_OUTCOME, "outcome_unknown", None, len(UNKNOWN_OUTCOME))
+            self._loop.append(done)
+        else:
+            self._loop.append(ev.CallInDoubt(call.id, call.tool, self._key(call.id)))
+
+    async def _declare(self, prepared: Sequence[Prepared]) -> None:
+        """Journal the intents of all calls with effects, and wait until they are durable."""
+        intents = [self._intent(each) for each in prepared if each.tool.effect != "read"]
+        if intents:
+            self._loop.append(*intents)
+            await self._loop.around.journal.barrier(self._loop.lease, durable=True)
+
+    def _intent(self, each: Prepared) -> ev.CallIntended:
+        before = each.open.intended
+        attempt = before.attempt + 1 if before else 1
+        call_id = each.open.call.id
+        return ev.CallIntended(call_id, each.tool.name, each.tool.effect, self._key(call_id), attempt)
+
+    async def _finish(self, each: Prepared) -> None:
+        """Get the outcome of a call, from its early start if it had one, and append it."""
+        call = each.open.call
+        early = self._early.pop(call.id, None)
+        if early and (early.tool, early.arguments) == (call.tool, call.arguments):
+            outcome = await early.task
+        else:
+            if early:
+                early.task.cancel()
+                self._dropped.append(early.task)
+            outcome = await self._execute(each)
+        if outcome.unknown and each.tool.effect == "once":
+            self._doubt(call)
+        else:
+            self._observe(each, outcome)
+
+    async def _execute(self, each: Prepared) -> Outcome:
+        return await execute(each.tool, each.arguments, await self._context(each))
+
+    def _observe(self, each: Prepared, outcome: Outcome) -> None:
+        call = each.open.call
+        shown, artifact = outcome.text, None
+        if len(shown) > each.tool.max_result_chars:
+            artifact = f"r{call.id}"
+            shown = fit(outcome.text, each.tool.max_result_tokens, artifact)
+        done = ev.CallFinished(
+            call.id, call.tool, shown, outcome.error, artifact, outcome.size, outcome.latency_ms, outcome.usage
+        )
+        self._loop.append(done, artifacts={artifact: outcome.text} if artifact else None)
+
+    async def _context(self, each: Prepared) -> Context[Any]:
+        loop, call_id = self._loop, each.open.call.id
+        created = loop.state.created
+        pool = loop.around.resources
+        resources = await pool.get(loop.blueprint.agent) if pool and loop.blueprint.agent.resources else None
+        return Context(
+            run_id=created.run_id, call_id=call_id, key=self._key(call_id), tenant=created.tenant,
+            agent=created.agent, seconds_left=loop.seconds_left(), resources=resources, hooks=self,
+        )  # fmt: skip
+
+    def _key(self, call_id: str) -> str:
+        """Idempotency key of a call: the same whenever and wherever the call is made again."""
+        return f"{self._loop.state.created.run_id}/{call_id}"
+
+    # What a `Context` calls back -----------------------------------------------------------------------------
+
+    async def read_artifact(self, artifact_id: str) -> str | None:
+        """Return an artifact of this run, also one that is still being written."""
+        await self._loop.around.journal.barrier(self._loop.lease)
+        return await self._loop.around.journal.artifact(self._loop.lease.run_id, artifact_id)
+
+    def progress(self, call_id: str, text: str, fraction: float | None) -> None:
+        """Pass on what a tool reports."""
+        if self._loop.around.on_progress:
+            self._loop.around.on_progress(call_id, text, fraction)
+
+    async def run_agent(self, agent: Any, task: Any, call_id: str) -> Any:
+        """Run an agent as a tool of this run: a child run with what is left of this run's budgets."""
+        if self._loop.around.run_child is None:
+            raise RuntimeError("this process cannot run child agents")
+        return await self._loop.around.run_child(self._loop, agent, task, call_id)
+
+
+DoubtPolicy = Literal["wait", "tell"]

@@ -1,0 +1,255 @@
+"""The shell around the pure planner: carries out one move after another until the run ends or waits.
+
+    claim ─► fold ─► next_move ─► Ask / Call / Record ─► append events ─► next_move …
+
+It owns no policy: what happens next is decided in `planner.next`, what a call may do in `planner.calls`. It
+knows journals and endpoints by their contracts only.
+"""
+
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ContextTooLong, DecisionInvalid, EndpointRefused, StreamRunaway
+from ..inference.endpoint import CompletionRequest, Delta, Endpoint, Sampling, Usage
+from ..memory.journal.contract import Journal, Lease
+from . import events as ev
+from .blueprint import Blueprint
+from .budget import Limits, seconds_left
+from .calls import CallRunner
+from .decision import read_answer, read_decision
+from .next import Ask, Call, Done, Move, Record, Sleep, next_move, shorten
+from .reader import DecisionReader
+from .state import RunState, apply
+from .voting import vote
+
+if TYPE_CHECKING:
+    from ..agents.resources import ResourcePool
+
+Review = Callable[[ev.ToolCall], Awaitable[ev.CallReviewed | None]]
+RunChild = Callable[..., Awaitable[Any]]
+
+
+def wall_ms() -> int:
+    """Return milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """Money for a million tokens; zero where a model costs nothing."""
+
+    prompt: float = 0.0
+    cached: float = 0.0
+    completion: float = 0.0
+
+    def cost(self, usage: Usage) -> float:
+        """Return what a completion cost."""
+        fresh = usage.prompt_tokens - usage.cached_tokens
+        total = fresh * self.prompt + usage.cached_tokens * self.cached + usage.completion_tokens * self.completion
+        return total / 1e6
+
+
+@dataclass(slots=True)
+class Surroundings:
+    """What a run needs from its process, handed in rather than looked up.
+
+    Attributes:
+        endpoint: The model.
+        journal: Where the run is written down.
+        now_ms: The clock of budgets.
+        prices: Price list of the endpoint.
+        resources: Open resources of the process's agents.
+        review: Asked in process about calls that need approval; `None` or a `None` answer lets the run wait.
+        run_child: Runs an agent as a tool of this run.
+        on_event: Sees every event right after it was appended. Must not raise and must not block.
+        on_delta: Sees the model's text as it arrives: (step, delta). Transient, never stored.
+        on_progress: Sees what tools report: (call id, text, fraction). Transient, never stored.
+    """
+
+    endpoint: Endpoint
+    journal: Journal
+    now_ms: Callable[[], int] = wall_ms
+    prices: Prices | None = None
+    resources: "ResourcePool | None" = None
+    review: Review | None = None
+    run_child: RunChild | None = None
+    on_event: Callable[[ev.Event], None] | None = None
+    on_delta: Callable[[int, Delta], None] | None = None
+    on_progress: Callable[[str, str, float | None], None] | None = None
+
+
+@dataclass(slots=True)
+class Reply:
+    """What the model wrote, and how it stopped."""
+
+    text: str = ""
+    finish: str | None = None
+    usage: Usage = field(default_factory=Usage)
+
+
+class RunLoop:
+    """One run in the hands of this process.
+
+    Args:
+        blueprint: The agent.
+        lease: The right to write to the run.
+        state: The run so far.
+        around: Endpoint, journal, clock and hooks.
+    """
+
+    def __init__(self, blueprint: Blueprint, lease: Lease, state: RunState, around: Surroundings) -> None:
+        self.blueprint = blueprint
+        self.lease = lease
+        self.state = state
+        self.around = around
+        self.limits: Limits = state.created.limits
+        self.sampling = Sampling(temperature=blueprint.agent.temperature)
+        self._calls = CallRunner(self)
+        self._carry_out: dict[type, Callable[[Any], Awaitable[None]]] = {
+            Ask: self._ask,
+            Call: self._call,
+            Record: self._record,
+        }
+
+    async def drive(self) -> RunState:
+        """Take moves until the run is final or waits; every event is stored when this returns.
+
+        Raises:
+            EndpointUnavailable, EndpointTimedOut: The model cannot be reached; the run can be resumed later.
+            Fenced: Another worker owns the run; drop it.
+            JournalUnavailable: Events could not be stored.
+        """
+        try:
+            while True:
+                move = self._next()
+                if isinstance(move, Sleep) and not await self._reviewed(move):
+                    self.append(ev.RunWaiting(move.reason, move.calls))
+                    break
+                if isinstance(move, Done):
+                    break
+                if not isinstance(move, Sleep):
+                    await self._carry_out[type(move)](move)
+        finally:
+            await self._calls.drop_early()
+        await self.around.journal.barrier(self.lease, durable=True)
+        return self.state
+
+    def append(self, *events: ev.Event, artifacts: Mapping[str, str] | None = None) -> None:
+        """Fold events into the state and hand them to the journal, in this order."""
+        state = self.state
+        for event in events:
+            state = apply(state, event)
+        self.state = state
+        self.around.journal.append(self.lease, *events, artifacts=artifacts)
+        if self.around.on_event:
+            for event in events:
+                self.around.on_event(event)
+
+    def seconds_left(self) -> float | None:
+        """Return the seconds until the run's deadline, or `None`."""
+        return seconds_left(self.state, self.limits, self.around.now_ms())
+
+    def _next(self) -> Move:
+        window = self.around.endpoint.context_tokens
+        return next_move(self.blueprint, self.state, self.limits, self.around.now_ms(), window)
+
+    async def _record(self, move: Record) -> None:
+        self.append(*move.events, artifacts=move.artifacts)
+
+    async def _call(self, move: Call) -> None:
+        await self._calls.run(move.calls)
+
+    async def _reviewed(self, move: Sleep) -> bool:
+        """Ask the process's own reviewer; return whether something was decided."""
+        if self.around.review is None or move.reason != "approval":
+            return False
+        await self.around.journal.barrier(self.lease, durable=True)
+        decided = False
+        for each in self.state.open:
+            if each.call.id in move.calls and (review := await self.around.review(each.call)):
+                self.append(review)
+                decided = True
+        return decided
+
+    async def _ask(self, move: Ask) -> None:
+        samples = self.blueprint.agent.samples
+        try:
+            if samples > 1 and move.kind == "decision":
+                reply = await vote(self, move, samples)
+            else:
+                reply = await self.complete(move, self.sampling)
+        except ContextTooLong as exc:
+            self._make_room(exc)
+            return
+        except EndpointRefused as exc:
+            self.append(ev.RunFailed("model_refused", str(exc)))
+            return
+        except StreamRunaway as exc:
+            self.append(ev.StepRejected(self.state.step + 1, "", f"your last reply was cut off: {exc.problem}."))
+            return
+        await self.around.journal.barrier(self.lease)
+        self._take(move, reply)
+
+    def _take(self, move: Ask, reply: Reply) -> None:
+        """Turn a reply into events."""
+        tokens = self._tokens(reply.usage)
+        step = self.state.step + 1
+        try:
+            if reply.finish == "length":
+                raise DecisionInvalid("it was cut off because it is too long.", reply.text)
+            decision = read_decision(reply.text, step, may_call=move.may_call)
+            if move.kind != "decision":
+                self.append(ev.TurnTaken(move.kind, move.prompt, decision.text, tokens))
+            elif decision.answer is None:
+                self.append(ev.StepDecided(step, decision.text, decision.calls, None, tokens))
+            else:
+                answer = read_answer(decision.answer, self.blueprint, decision)
+                self.append(ev.StepDecided(step, decision.text, (), answer, tokens), ev.RunSucceeded(answer))
+        except DecisionInvalid as exc:
+            self._calls.cancel_early()
+            self.append(ev.StepRejected(step, reply.text, str(exc), tokens))
+
+    async def complete(self, move: Ask, sampling: Sampling, *, early: bool = True) -> Reply:
+        """Stream one completion; start `read` calls as their objects close."""
+        request = CompletionRequest(
+            move.messages, move.constraint, sampling, self.state.created.run_id, self.seconds_left()
+        )
+        reply = Reply()
+        reader: DecisionReader | None = None
+        watch = early and move.may_call and bool(self.blueprint.early)
+        parts: list[str] = []
+        stream = self.around.endpoint.stream(request)
+        try:
+            async for delta in stream:
+                if self.around.on_delta:
+                    self.around.on_delta(self.state.step + 1, delta)
+                if delta.text:
+                    parts.append(delta.text)
+                    if watch and delta.finish_reason is None:
+                        reader = reader or DecisionReader()
+                        for index, text in reader.feed(delta.text):
+                            self._calls.start_early(index, text)
+                if delta.finish_reason:
+                    reply.finish = delta.finish_reason
+                if delta.usage:
+                    reply.usage = delta.usage
+        except BaseException:
+            self._calls.cancel_early()
+            await stream.aclose()  # type: ignore[attr-defined]
+            raise
+        reply.text = parts[0] if len(parts) == 1 else "".join(parts)
+        return reply
+
+    def _make_room(self, problem: ContextTooLong) -> None:
+        window = self.around.endpoint.context_tokens or self.state.prompt_tokens or self.state.new_chars // 4
+        record = shorten(self.state, window)
+        if record is None:
+            self.append(ev.RunFailed("context_too_long", str(problem)))
+        else:
+            self.append(*record.events, artifacts=record.artifacts)
+
+    def _tokens(self, usage: Usage) -> ev.Tokens:
+        cost = self.around.prices.cost(usage) if self.around.prices else 0.0
+        return ev.Tokens(usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens, cost)

@@ -1,0 +1,50 @@
+"""Every setting in one frozen object, read from `LOOPWRIGHT_*` variables and checked at start.
+
+Code gets settings as arguments; only command-line and process entry points call `load_settings`.
+"""
+
+from typing import Any, Literal
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from .errors import SettingsInvalid
+
+
+class Settings(BaseSettings):
+    """What a process needs to know. Each field is the variable `LOOPWRIGHT_` plus its name in capitals."""
+
+    model_config = SettingsConfigDict(env_prefix="LOOPWRIGHT_", frozen=True, extra="ignore")
+
+    model_url: str | None = Field(None, description="Base URL of an OpenAI-compatible server; none: embedded model.")
+    model: str | None = Field(None, description="Name of the model there; none: the first that the server lists.")
+    model_key: SecretStr | None = Field(None, description="API key that the model server asks for.")
+    model_context_tokens: int | None = Field(None, ge=256, description="The model's window in tokens, if not told.")
+    price_prompt: float = Field(0.0, ge=0, description="Money for a million prompt tokens.")
+    price_cached: float = Field(0.0, ge=0, description="Money for a million cached prompt tokens.")
+    price_completion: float = Field(0.0, ge=0, description="Money for a million completion tokens.")
+    redis_url: str | None = Field(None, description="redis:// or unix:// URL; none: embedded Redis, or in memory.")
+    durability: Literal["everysec", "always", "replicated"] = Field(
+        "everysec", description="What a durable write means; Redis must be configured for it."
+    )
+    lease_s: float = Field(15.0, gt=0, le=3600, description="Seconds a worker may be silent before it loses a run.")
+    retention_s: float | None = Field(None, gt=0, description="Seconds a finished run stays in Redis; none: for ever.")
+    data_dir: str = Field(".loopwright", description="Folder of the embedded Redis.")
+    tenant: str = Field("local", pattern=r"^[A-Za-z0-9_-]{1,64}$", description="Tenant of local commands.")
+
+
+def load_settings(**given: Any) -> Settings:
+    """Return the settings of this process: arguments first, then the environment, then defaults.
+
+    Args:
+        **given: Values that beat the environment; `None` means not given.
+
+    Raises:
+        SettingsInvalid: Names the first wrong setting and what is wrong with it.
+    """
+    try:
+        return Settings(**{name: value for name, value in given.items() if value is not None})
+    except ValidationError as exc:
+        first = exc.errors(include_url=False, include_input=False)[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise SettingsInvalid(f"LOOPWRIGHT_{name.upper()}", first["msg"]) from exc
