@@ -7,13 +7,13 @@
     │   └── ToolTimedOut  ToolCrashed  ResultInvalid  ToolWithdrawn
     ├── ForCaller              the request or the definition is wrong
     │   ├── DefinitionInvalid  SchemaRefused  AgentNotFound  LoadFailed
-    │   ├── RunNotFound  RunExists  TaskInvalid  SettingsInvalid  RunIncomplete  Misuse
+    │   ├── AgentChanged  RunNotFound  RunExists  TaskInvalid  SettingsInvalid  RunIncomplete  Misuse
     │   └── ExtraMissing
     └── ForOperator            a dependency fails or a promise would break
         ├── EndpointError: EndpointUnavailable  EndpointRefused  EndpointTimedOut
         │                  StreamRunaway  ContextTooLong
         ├── JournalError:  JournalUnavailable  Fenced  RunBusy  JournalCorrupt
-        └── CompileFailed  RedisMissing
+        └── CompileFailed  RedisMissing  ResourcesFailed
 
 Each error is a dataclass: its fields are the facts, its `template` the sentence. So every error pickles,
 and `to_json`/`from_json` carry it across a queue unchanged.
@@ -212,6 +212,15 @@ class RunNotFound(ForCaller):
 
 
 @dataclass(eq=False)
+class AgentChanged(ForCaller):
+    """The run pins the definition it was created with, and the agent of that name is another one now."""
+
+    template: ClassVar[str] = "run {run_id} was created with another definition of agent {agent!r}"
+    agent: str
+    run_id: str
+
+
+@dataclass(eq=False)
 class RunExists(ForCaller):
     """A run of that id was created before."""
 
@@ -371,3 +380,13 @@ class RedisMissing(ForOperator):
 
     template: ClassVar[str] = "no Redis: {problem}"
     problem: str
+
+
+@dataclass(eq=False)
+class ResourcesFailed(ForOperator):
+    """An agent's `resources` could not be opened; the exception's text stays in the log."""
+
+    template: ClassVar[str] = "resources of agent {agent!r} could not be opened ({kind})"
+    retryable: ClassVar[bool] = True
+    agent: str
+    kind: str

@@ -30,7 +30,7 @@ class Blueprint:
 
     def __init__(self, agent: "Agent[Any]") -> None:
         self.agent = agent
-        self.tools: dict[str, Tool] = {each.name: each for each in agent.tools}
+        self.tools: dict[str, Tool[..., Any]] = {each.name: each for each in agent.tools}
         self.listed = tuple(agent.tools)
         self.offers_artifacts = READ_ARTIFACT in self.tools
         if not self.offers_artifacts:
@@ -39,7 +39,7 @@ class Blueprint:
             name for name, each in self.tools.items() if each.effect == "read" and not each.approval and not each.queue
         )
         self._constraints: dict[tuple[bool, bool], DecisionConstraint] = {}
-        self._answer = canonical(agent.output_schema)
+        self._answer = agent.output_constraint
         self.plan_constraint = DecisionConstraint((), canonical(PLAN_SCHEMA))
         self.reflection_constraint = DecisionConstraint((), canonical(REFLECTION_SCHEMA))
 
@@ -78,7 +78,7 @@ def canonical(schema: Mapping[str, Any]) -> str:
     return json.dumps(schema, ensure_ascii=False, separators=(",", ":"))
 
 
-def _read_artifact() -> "Tool":
+def _read_artifact() -> "Tool[..., Any]":
     from ..tools.builtin.artifacts import read_artifact
 
     return read_artifact

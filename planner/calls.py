@@ -6,21 +6,24 @@ the model still writes, because a repeated one harms nobody.
 """
 
 import asyncio
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from pydantic_core import from_json, to_json
 
-from ..errors import ForModel, UnknownTool
-from ..tools.context import Context
-from ..tools.execute import Outcome, execute
+from ..errors import ForModel, Misuse, UnknownTool
+from ..tools.context import ChildRun, Context
+from ..tools.execute import Outcome, execute, reconcile
 from ..tools.tool import Tool
 from ..tools.truncate import fit
 from . import events as ev
 from .state import OpenCall
 
 if TYPE_CHECKING:
+    from ..agents.agent import Agent
     from .loop import RunLoop
 
 UNKNOWN_OUTCOME = "It is not known whether this call took effect. Do not repeat it; say so in your answer."
@@ -31,7 +34,7 @@ class Prepared:
     """A call whose arguments have passed full validation."""
 
     open: OpenCall
-    tool: Tool
+    tool: Tool[..., Any]
     arguments: dict[str, Any]
 
 
@@ -61,9 +64,15 @@ class CallRunner:
         if len(prepared) == 1:
             await self._finish(prepared[0])
         elif prepared:
+            await self._finish_all(prepared)
+
+    async def _finish_all(self, prepared: Sequence[Prepared]) -> None:
+        try:
             async with asyncio.TaskGroup() as group:
                 for each in prepared:
                     group.create_task(self._finish(each))
+        except BaseExceptionGroup as several:
+            raise several.exceptions[0] from several
 
     def start_early(self, index: int, text: str) -> None:
         """Start a call while the model still writes, if its tool only reads and the call is valid.
@@ -122,11 +131,11 @@ class CallRunner:
     async def _reconcile(self, each: Prepared) -> bool:
         """Find out what became of a `once` call that was sent before a crash; return whether to send it (again)."""
         call, key = each.open.call, self._key(each.open.call.id)
-        known = await each.tool.ask_reconcile(key)
+        known = await reconcile(each.tool, key)
         if known.state == "not_sent":
             return True
         if known.state == "done":
-            self._observe(each, Outcome(text=known.text, size=len(known.text)))
+            self._observe(each, Outcome(known.result, size=len(known.result)))
         else:
             self._doubt(call)
         return False
@@ -171,47 +180,44 @@ class CallRunner:
         return await execute(each.tool, each.arguments, await self._context(each))
 
     def _observe(self, each: Prepared, outcome: Outcome) -> None:
-        call = each.open.call
-        shown, artifact = outcome.text, None
-        if len(shown) > each.tool.max_result_chars:
-            artifact = f"r{call.id}"
-            shown = fit(outcome.text, each.tool.max_result_tokens, artifact)
+        call, artifact = each.open.call, f"r{each.open.call.id}"
+        shown, cut = fit(outcome.text, each.tool.max_result_tokens, artifact)
         done = ev.CallFinished(
-            call.id, call.tool, shown, outcome.error, artifact, outcome.size, outcome.latency_ms, outcome.usage
-        )
-        self._loop.append(done, artifacts={artifact: outcome.text} if artifact else None)
+            call.id, call.tool, shown, outcome.error, artifact if cut else None, outcome.size,
+            outcome.latency_ms, outcome.usage,
+        )  # fmt: skip
+        self._loop.append(done, artifacts={artifact: outcome.text} if cut else None)
 
     async def _context(self, each: Prepared) -> Context[Any]:
         loop, call_id = self._loop, each.open.call.id
-        created = loop.state.created
-        pool = loop.around.resources
-        resources = await pool.get(loop.blueprint.agent) if pool and loop.blueprint.agent.resources else None
+        created, around = loop.state.created, loop.around
+        agent, left = loop.blueprint.agent, loop.seconds_left()
         return Context(
-            run_id=created.run_id, call_id=call_id, key=self._key(call_id), tenant=created.tenant,
-            agent=created.agent, seconds_left=loop.seconds_left(), resources=resources, hooks=self,
-        )  # fmt: skip
+            run_id=created.run_id,
+            call_id=call_id,
+            key=self._key(call_id),
+            tenant=created.tenant,
+            agent=created.agent,
+            resources=await around.resources.get(agent) if around.resources and agent.resources else None,
+            deadline=None if left is None else time.monotonic() + left,
+            attempt=each.open.intended.attempt + 1 if each.open.intended else 1,
+            depth=created.depth,
+            on_progress=partial(around.on_progress, call_id) if around.on_progress else None,
+            on_read_artifact=self._read_artifact,
+            on_run_agent=self._run_agent,
+        )
 
     def _key(self, call_id: str) -> str:
         """Idempotency key of a call: the same whenever and wherever the call is made again."""
         return f"{self._loop.state.created.run_id}/{call_id}"
 
-    # What a `Context` calls back -----------------------------------------------------------------------------
-
-    async def read_artifact(self, artifact_id: str) -> str | None:
+    async def _read_artifact(self, artifact_id: str) -> str | None:
         """Return an artifact of this run, also one that is still being written."""
         await self._loop.around.journal.barrier(self._loop.lease)
         return await self._loop.around.journal.artifact(self._loop.lease.run_id, artifact_id)
 
-    def progress(self, call_id: str, text: str, fraction: float | None) -> None:
-        """Pass on what a tool reports."""
-        if self._loop.around.on_progress:
-            self._loop.around.on_progress(call_id, text, fraction)
-
-    async def run_agent(self, agent: Any, task: Any, call_id: str) -> Any:
-        """Run an agent as a tool of this run: a child run with what is left of this run's budgets."""
+    async def _run_agent(self, agent: "Agent[Any]", task: Any, context: Context[Any]) -> ChildRun:
+        """Run an agent as a tool of this run."""
         if self._loop.around.run_child is None:
-            raise RuntimeError("this process cannot run child agents")
-        return await self._loop.around.run_child(self._loop, agent, task, call_id)
-
-
-DoubtPolicy = Literal["wait", "tell"]
+            raise Misuse("this process does not run agents inside of agents")
+        return await self._loop.around.run_child(self._loop, agent, task, context)

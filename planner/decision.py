@@ -6,16 +6,13 @@ object is repaired, for endpoints that cannot be constrained.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic_core import from_json, to_json
 
 from ..errors import DecisionInvalid
 from ..inference.constraints.decision import MAX_CALLS
 from .events import ToolCall
-
-if TYPE_CHECKING:
-    from .blueprint import Blueprint
 
 MAX_REPLY_CHARS = 1_000_000
 """Longest reply that is looked at. Arguments have a smaller bound of their own, see `Tool.parse`."""
@@ -59,18 +56,6 @@ def read_decision(text: str, step: int, *, may_call: bool = True) -> Decision:
         raise DecisionInvalid(f"it has {len(calls)} calls, the most is {MAX_CALLS}.", shown)
     _no_other(value, ("thought", "calls"), shown)
     return Decision(shown, tuple([_call(each, step, at, shown) for at, each in enumerate(calls, 1)]), None)
-
-
-def read_answer(text: str, blueprint: "Blueprint", decision: Decision) -> str:
-    """Return the answer's JSON text after full validation by the agent's output type.
-
-    Raises:
-        DecisionInvalid: The answer does not have the output type.
-    """
-    problems = blueprint.agent.answer_problems(text)
-    if problems:
-        raise DecisionInvalid(f"the answer is invalid: {problems}.", decision.text)
-    return text
 
 
 def _object(text: str) -> tuple[dict[str, Any], str]:

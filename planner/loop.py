@@ -9,26 +9,35 @@ knows journals and endpoints by their contracts only.
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from ..errors import ContextTooLong, DecisionInvalid, EndpointRefused, StreamRunaway
+from ..errors import ContextTooLong, DecisionInvalid, EndpointRefused, EndpointTimedOut, StreamRunaway
 from ..inference.endpoint import CompletionRequest, Delta, Endpoint, Sampling, Usage
 from ..memory.journal.contract import Journal, Lease
 from . import events as ev
 from .blueprint import Blueprint
 from .budget import Limits, seconds_left
 from .calls import CallRunner
-from .decision import read_answer, read_decision
+from .decision import read_decision
 from .next import Ask, Call, Done, Move, Record, Sleep, next_move, shorten
 from .reader import DecisionReader
 from .state import RunState, apply
 from .voting import vote
 
 if TYPE_CHECKING:
+    from ..agents.agent import Agent
     from ..agents.resources import ResourcePool
+    from ..tools.context import ChildRun, Context
 
 Review = Callable[[ev.ToolCall], Awaitable[ev.CallReviewed | None]]
-RunChild = Callable[..., Awaitable[Any]]
+
+
+class RunChild(Protocol):
+    """Runs an agent as a tool of a run: `await run_child(loop, agent, task, context)`."""
+
+    async def __call__(
+        self, parent: "RunLoop", agent: "Agent[Any]", task: Any, context: "Context[Any]"
+    ) -> "ChildRun": ...
 
 
 def wall_ms() -> int:
@@ -186,6 +195,10 @@ class RunLoop:
         except EndpointRefused as exc:
             self.append(ev.RunFailed("model_refused", str(exc)))
             return
+        except EndpointTimedOut:
+            if (self.seconds_left() or 1.0) > 0:
+                raise
+            return  # the deadline passed meanwhile: the next move ends the run
         except StreamRunaway as exc:
             self.append(ev.StepRejected(self.state.step + 1, "", f"your last reply was cut off: {exc.problem}."))
             return
@@ -205,8 +218,9 @@ class RunLoop:
             elif decision.answer is None:
                 self.append(ev.StepDecided(step, decision.text, decision.calls, None, tokens))
             else:
-                answer = read_answer(decision.answer, self.blueprint, decision)
-                self.append(ev.StepDecided(step, decision.text, (), answer, tokens), ev.RunSucceeded(answer))
+                self.blueprint.agent.parse_output(decision.answer)
+                final = ev.StepDecided(step, decision.text, (), decision.answer, tokens)
+                self.append(final, ev.RunSucceeded(decision.answer))
         except DecisionInvalid as exc:
             self._calls.cancel_early()
             self.append(ev.StepRejected(step, reply.text, str(exc), tokens))

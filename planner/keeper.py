@@ -1,0 +1,63 @@
+"""Keep a lease alive while its run is driven, and notice when it is lost or the run is to be cancelled."""
+
+import asyncio
+from types import TracebackType
+
+from ..errors import Fenced, JournalUnavailable, LoopwrightError
+from ..memory.journal.contract import Journal, Lease
+
+
+class LeaseKeeper:
+    """Renews a lease at a third of its time, from a task that starts only once the first third is over.
+
+    Used as `with LeaseKeeper(...)` around the driving code, whose task it cancels when the lease is lost or a
+    cancellation is requested.
+
+    Attributes:
+        cancel_reason: Why the run is to be cancelled, once somebody has asked for it.
+        lost: The error that ended the lease, if it was lost.
+    """
+
+    def __init__(self, journal: Journal, lease: Lease, ttl_s: float) -> None:
+        self.cancel_reason: str | None = None
+        self.lost: LoopwrightError | None = None
+        self._journal = journal
+        self._lease = lease
+        self._ttl_s = ttl_s
+        self._timer: asyncio.TimerHandle | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._driver: asyncio.Task[object] | None = None
+
+    def __enter__(self) -> "LeaseKeeper":
+        self._driver = asyncio.current_task()
+        self._timer = asyncio.get_running_loop().call_later(self._ttl_s / 3, self._start)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._timer:
+            self._timer.cancel()
+        if self._task:
+            self._task.cancel()
+
+    def _start(self) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._keep())
+
+    async def _keep(self) -> None:
+        failing_since: float | None = None
+        clock = asyncio.get_running_loop().time
+        while True:
+            try:
+                self.cancel_reason = await self._journal.renew(self._lease, ttl_s=self._ttl_s)
+                failing_since = None
+            except Fenced as exc:
+                self.lost = exc
+            except JournalUnavailable as exc:
+                failing_since = failing_since or clock()
+                if clock() - failing_since >= self._ttl_s / 3:
+                    self.lost = exc
+            if (self.lost or self.cancel_reason is not None) and self._driver:
+                self._driver.cancel()
+                return
+            await asyncio.sleep(self._ttl_s / 3)
