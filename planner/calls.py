@@ -120,10 +120,12 @@ class CallRunner:
             if tool is None:
                 raise UnknownTool(name, ", ".join(sorted(self._loop.blueprint.tools)))
             if each.reviewed and not each.reviewed.approved:
-                return self._refuse(each, "rejected", f"A person refused this call. {each.reviewed.note}".strip())
+                self._refuse(each, "rejected", f"A person refused this call. {each.reviewed.note}".strip())
+                return None
             return Prepared(each, tool, tool.parse(each.call.arguments))
         except ForModel as exc:
-            return self._refuse(each, exc.code, str(exc))
+            self._refuse(each, exc.code, str(exc))
+            return None
 
     def _refuse(self, each: OpenCall, error: str, text: str) -> None:
         self._loop.append(ev.CallFinished(each.call.id, each.call.tool, text, error, None, len(text)))

@@ -41,6 +41,16 @@ class LeaseKeeper:
         if self._task:
             self._task.cancel()
 
+    @property
+    def interrupted(self) -> bool:
+        """Whether the keeper itself cancelled the driving task."""
+        return self.lost is not None or self.cancel_reason is not None
+
+    def forgive(self) -> None:
+        """Take the keeper's own cancellation of the driving task back, so that it can go on."""
+        if self._driver:
+            self._driver.uncancel()
+
     def _start(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._keep())
 
@@ -57,7 +67,7 @@ class LeaseKeeper:
                 failing_since = failing_since or clock()
                 if clock() - failing_since >= self._ttl_s / 3:
                     self.lost = exc
-            if (self.lost or self.cancel_reason is not None) and self._driver:
+            if self.interrupted and self._driver:
                 self._driver.cancel()
                 return
             await asyncio.sleep(self._ttl_s / 3)

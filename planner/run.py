@@ -5,6 +5,7 @@ differ in their journal only.
 """
 
 import asyncio
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -23,7 +24,7 @@ from ..errors import (
     TaskInvalid,
 )
 from ..memory.journal.contract import Claim, Journal
-from ..memory.journal.ids import child_run_id, new_run_id
+from ..memory.journal.ids import new_run_id
 from ..tools.context import ChildRun, Context
 from . import events as ev
 from .blueprint import blueprint_of
@@ -173,9 +174,13 @@ async def drive_claim(agent: "Agent[Any]", claim: Claim, around: Surroundings) -
         with keeper:
             await _drive(loop)
     except asyncio.CancelledError:
-        await _cancelled(loop, keeper)
-        if keeper.cancel_reason is None:
+        if not keeper.interrupted:
+            await _cancelled(loop, "caller")
             raise
+        keeper.forgive()
+        if keeper.lost:
+            raise keeper.lost from None
+        await _cancelled(loop, keeper.cancel_reason or "requested")
     if not loop.state.is_final:
         await around.journal.release(claim.lease, due_in_s=None)
     return loop.state
@@ -210,12 +215,10 @@ async def _fail(loop: RunLoop, reason: str, detail: str) -> None:
     await loop.around.journal.barrier(loop.lease, durable=True)
 
 
-async def _cancelled(loop: RunLoop, keeper: LeaseKeeper) -> None:
-    """Write the end of a cancelled run, unless the lease is lost; the write itself is not cancelled."""
-    if keeper.lost is not None:
-        raise keeper.lost
+async def _cancelled(loop: RunLoop, reason: str) -> None:
+    """Write the end of a cancelled run; the write itself is not cancelled."""
     if not loop.state.is_final:
-        loop.append(ev.RunCancelled(keeper.cancel_reason or "caller"))
+        loop.append(ev.RunCancelled(reason))
     await asyncio.shield(loop.around.journal.barrier(loop.lease, durable=True))
 
 
@@ -227,7 +230,7 @@ async def run_child(parent: RunLoop, agent: "Agent[Any]", task: Any, context: Co
     from ..agents.limits import Limits
 
     journal, above = parent.around.journal, parent.state.created
-    run_id = child_run_id(above.run_id, context.call_id)
+    run_id = _child_id(above.run_id, context.call_id)
     left = remaining(parent.state, parent.limits, parent.around.now_ms())
     given: dict[str, Any] = {name: value for name, value in left.items() if value is not None}
     budget = agent.limits.within(Limits(**given))
@@ -245,6 +248,11 @@ async def run_child(parent: RunLoop, agent: "Agent[Any]", task: Any, context: Co
         why = f"agent {agent.name!r} found no answer: {state.status} ({state.reason})"
         return ChildRun(None, state.tokens, why)
     return ChildRun(agent.parse_output(state.output), state.tokens)
+
+
+def _child_id(run_id: str, call_id: str) -> str:
+    """Return the id of the run that a call starts: in the parent's shard, always the same for the same call."""
+    return run_id[:14] + hashlib.blake2b(f"{run_id}/{call_id}".encode(), digest_size=10).hexdigest()
 
 
 async def _child_state(agent: "Agent[Any]", run_id: str, around: Surroundings) -> RunState:

@@ -33,9 +33,9 @@ class OpenCall(NamedTuple):
 
 
 class Observed(NamedTuple):
-    """The observations in message number `index`; compaction turns them into stubs."""
+    """The observations in message number `place`; compaction turns them into stubs."""
 
-    index: int
+    place: int
     calls: tuple[ev.CallFinished, ...]
 
 
@@ -248,10 +248,10 @@ def _compacted(state: RunState, event: ev.PromptCompacted) -> RunState:
     for each in state.observed:
         calls = tuple([_stub(call, event.artifacts) for call in each.calls])
         if calls != each.calls:
-            rest = messages[each.index].content[len("\n".join([_observation(call) for call in each.calls])) :]
+            rest = messages[each.place].content[len("\n".join([_observation(call) for call in each.calls])) :]
             stubs = "\n".join([_observation(call) for call in calls])
-            messages[each.index] = Message("user", stubs + rest)
-        observed.append(Observed(each.index, calls))
+            messages[each.place] = Message("user", stubs + rest)
+        observed.append(Observed(each.place, calls))
     return state._replace(
         messages=tuple(messages), observed=tuple(observed), compactions=state.compactions + 1, truncated=True,
         prompt_tokens=0, new_chars=sum(len(each.content) for each in messages),
