@@ -1,0 +1,1 @@
+"""Everything that makes the embedded checkpoint: data generator, tokenizer, training, export, evaluation."""
