@@ -4,9 +4,8 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
 from measure import DECISION, FINAL_DECISION, INSTRUCTIONS, TASK, Script, Subject, main
+from pydantic import BaseModel, ConfigDict
 
 Tool = Callable[..., Awaitable[int]]
 

@@ -10,7 +10,6 @@ import asyncio
 import inspect
 import json
 import statistics
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ WARM_UP_RUNS = 10
 CREATIONS = 200
 EARLY, LATE = range(2, 5), range(48, 51)  # steps whose cost stands for "step 2" and "step 50"
 SLOPE_STEPS = 52
+OTHER_STEPS = (1, 50)
 
 
 class Script:
@@ -83,32 +83,33 @@ def main(subject: Subject, argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=10, help="steps of one run, the answer included")
     parser.add_argument("--runs", type=int, default=0, help="measured runs; 0 fills --budget-s")
     parser.add_argument("--budget-s", type=float, default=1.0, help="CPU seconds to spend when --runs is 0")
-    parser.add_argument("--slope", action="store_true", help="compare the cost of step 50 with that of step 2")
+    parser.add_argument("--full", action="store_true", help="also runs of 1 and 50 steps, and step 50 against step 2")
     options = parser.parse_args(argv)
-    measure = _measure_slope if options.slope else _measure_cost
-    if inspect.iscoroutinefunction(subject.run):
-        report = asyncio.run(measure(subject, options))
-    else:
-        report = _drive(measure(subject, options))
-    json.dump(
-        {"name": subject.name, "version": version(subject.package) if subject.package else "", **report}, sys.stdout
-    )
-    print()
+    measured = _measure(subject, options)
+    report = asyncio.run(measured) if inspect.iscoroutinefunction(subject.run) else _drive(measured)
+    label = {"name": subject.name, "version": version(subject.package) if subject.package else ""}
+    print(json.dumps(label | report))
 
 
-async def _measure_cost(subject: Subject, options: argparse.Namespace) -> dict[str, Any]:
-    script = Script(options.steps)
+async def _measure(subject: Subject, options: argparse.Namespace) -> dict[str, Any]:
+    report = await _measure_cost(subject, options.steps, options)
+    report["rss_mib"] = round(_rss_mib(), 1)
+    report["create_agent_us"] = round(_creation_us(subject, min(CREATIONS, 10 * report["runs"])), 1)
+    if options.full:
+        for steps in OTHER_STEPS:
+            other = await _measure_cost(subject, steps, options)
+            report[f"cpu_us_per_step_of_{steps}"] = other["cpu_us_per_step"]
+        report |= await _measure_slope(subject, options)
+    return report
+
+
+async def _measure_cost(subject: Subject, steps: int, options: argparse.Namespace) -> dict[str, Any]:
+    script = Script(steps)
     agent = subject.create(script, subject.define(script))
     await _repeat(subject, agent, script, WARM_UP_RUNS)
     runs = options.runs or int(options.budget_s * 1e6 / await _spend_us(subject, agent, script, WARM_UP_RUNS)) or 1
-    spent_us = await _spend_us(subject, agent, script, runs) * runs
-    return {
-        "steps": script.steps,
-        "runs": runs,
-        "cpu_us_per_step": round(spent_us / runs / script.steps, 2),
-        "create_agent_us": round(_creation_us(subject, min(CREATIONS, 10 * runs)), 1),
-        "rss_mib": round(_rss_mib(), 1),
-    }
+    spent_us = await _spend_us(subject, agent, script, runs)
+    return {"steps": steps, "runs": runs, "cpu_us_per_step": round(spent_us / steps, 2)}
 
 
 async def _measure_slope(subject: Subject, options: argparse.Namespace) -> dict[str, Any]:
@@ -126,12 +127,7 @@ async def _measure_slope(subject: Subject, options: argparse.Namespace) -> dict[
         early.append(statistics.mean(stamps[step] - stamps[step - 1] for step in EARLY) / 1e3)
         late.append(statistics.mean(stamps[step] - stamps[step - 1] for step in LATE) / 1e3)
     first, last = statistics.median(early), statistics.median(late)
-    return {
-        "runs": len(early),
-        "step_2_us": round(first, 2),
-        "step_50_us": round(last, 2),
-        "slope": round(last / first, 3),
-    }
+    return {"step_2_us": round(first, 2), "step_50_us": round(last, 2), "slope": round(last / first, 3)}
 
 
 async def _spend_us(subject: Subject, agent: Any, script: Script, runs: int) -> float:
