@@ -103,6 +103,8 @@ class Completion:
                 return pending
         read_events(self._endpoint, self._decoder.finish(), pending)
         pending.is_cut = not pending.is_done
+        if pending.is_cut and pending.finish_reason is None and self._first_by is not None:
+            raise EndpointUnavailable(self._endpoint, "the reply ended without a completion")
         pending.is_done = True
         return pending
 

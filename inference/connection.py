@@ -61,6 +61,12 @@ class Connection:
         if self._client is not None:
             await self._client.aclose()
 
+    def strike_key(self, error: EndpointError) -> EndpointError:
+        """Take the key out of a server's words, in place; some servers repeat it."""
+        if self._api_key:
+            error.problem = error.problem.replace(self._api_key, "***")
+        return error
+
     async def exchange(self, method: str, path: str, body: bytes = b"") -> Any:
         """Return the JSON that answers a request.
 
@@ -108,9 +114,9 @@ class Connection:
             finally:
                 await response.aclose()
         except CLIENT_ERRORS as error:
-            raise self._without_key(from_exception(self._name, error)) from error
+            raise from_exception(self._name, error) from error
         retry_after = response.headers.get("retry-after")
-        raise self._without_key(from_status(self._name, response.status_code, page, retry_after))
+        raise self.strike_key(from_status(self._name, response.status_code, page, retry_after))
 
     def _headers(self) -> dict[str, str]:
         headers = {"Accept": "*/*", "Accept-Encoding": "identity", "Content-Type": "application/json"}
@@ -125,12 +131,6 @@ class Connection:
             limits = httpx2.Limits(max_connections=None, max_keepalive_connections=self._keep)
             self._client = httpx2.AsyncClient(transport=self._transport, limits=limits)
         return self._client
-
-    def _without_key(self, error: EndpointError) -> EndpointError:
-        """Strike the key out of a server's words; some repeat it."""
-        if self._api_key:
-            error.problem = error.problem.replace(self._api_key, "***")
-        return error
 
 
 def checked_url(base_url: str) -> httpx2.URL:

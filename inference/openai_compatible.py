@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import httpx2
 
-from ..errors import EndpointRefused, EndpointTimedOut
+from ..errors import EndpointError, EndpointRefused, EndpointTimedOut
 from .abilities import ANSWER_TOKENS, Mode, read_window, resolve_mode
 from .completion import Completion, Timeouts
 from .connection import Connection, checked_url
@@ -174,6 +174,9 @@ class OpenAICompatibleEndpoint:
                 yield last
             finally:
                 await completion.aclose()
+        except EndpointError as error:
+            self._connection.strike_key(error)
+            raise
         finally:
             self._slots.release()
 

@@ -18,6 +18,7 @@ class Act(Enum):
     STALL = "say nothing until the client hangs up"
     RESET = "reset the connection"
     CLOSE = "close the connection without ending the body"
+    WAIT = "wait until the test sets the server's `gate`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +107,8 @@ class FakeServer:
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._listening = threading.Event()
         self._hung_up = threading.Event()
+        self.gate = threading.Event()
         self._port = 0
-        self._tasks: set[asyncio.Task[None]] = set()
         self.requests: list[Seen] = []
         self.connections = 0
 
@@ -189,6 +190,8 @@ class FakeServer:
                     return False
                 case Act.CLOSE:
                     return False
+                case Act.WAIT:
+                    await asyncio.to_thread(self.gate.wait, 10)
                 case _:
                     await asyncio.sleep(part)
         writer.write(b"0\r\n\r\n")

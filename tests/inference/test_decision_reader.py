@@ -15,7 +15,9 @@ values = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
     max_leaves=12,
 )
-calls = st.fixed_dictionaries({"tool": st.text(max_size=12), "arguments": st.dictionaries(st.text(), values, max_size=4)})
+calls = st.fixed_dictionaries(
+    {"tool": st.text(max_size=12), "arguments": st.dictionaries(st.text(), values, max_size=4)}
+)
 separators = st.sampled_from([(",", ":"), (", ", ": "), (" ,\n", "\t: ")])
 
 
@@ -40,7 +42,9 @@ def read(pieces: list[str]) -> tuple[list[tuple[int, Any]], str]:
     return found, answer
 
 
-@given(thought=st.text(), given_calls=st.lists(calls, max_size=4), cut=st.integers(), style=separators, ascii=st.booleans())
+@given(
+    thought=st.text(), given_calls=st.lists(calls, max_size=4), cut=st.integers(), style=separators, ascii=st.booleans()
+)
 def test_every_call_is_yielded_once_in_order_and_intact(
     thought: str, given_calls: list[Any], cut: int, style: tuple[str, str], ascii: bool
 ) -> None:
@@ -87,7 +91,9 @@ def test_prose_and_fences_around_the_decision_are_skipped() -> None:
     assert found == [(0, {"tool": "t", "arguments": {}})]
 
 
-@pytest.mark.parametrize("text", ['{"calls":[{"tool":"a"]', '{"calls":[{"tool":"a"', '{"calls":{"tool":"a"}}', '[{"calls":[]}]'])
+@pytest.mark.parametrize(
+    "text", ['{"calls":[{"tool":"a"]', '{"calls":[{"tool":"a"', '{"calls":{"tool":"a"}}', '[{"calls":[]}]']
+)
 def test_calls_that_do_not_close_as_objects_of_the_list_are_not_yielded(text: str) -> None:
     assert read([text])[0] == []
 

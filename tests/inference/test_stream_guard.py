@@ -88,7 +88,9 @@ LEGITIMATE: dict[str, Callable[[random.Random], str]] = {
     "code": lambda r: "\n".join(" " * 4 * r.randint(0, 6) + " ".join(r.choices(WORDS, k=5)) + ":" for _ in range(60)),
     "table": lambda r: "\n".join("| " + " | ".join(f"{r.random():.3f}" for _ in range(6)) + " |" for _ in range(40)),
     "markdown rule": lambda r: "| a | b | c | d |\n" + "|---" * 12 + "|\n" + "=" * 80 + "\n" + "-" * 80 + " end",
-    "log": lambda r: "\n".join(f"2026-11-22T13:{r.randint(0, 59):02}:00Z INFO request done status=200" for _ in range(40)),
+    "log": lambda r: "\n".join(
+        f"2026-11-22T13:{r.randint(0, 59):02}:00Z INFO request done status=200" for _ in range(40)
+    ),
     "digits of pi-like": lambda r: "".join(r.choices("0123456789", k=900)),
 }
 
