@@ -1,6 +1,7 @@
 """A tool: a typed function that a model may call, with the policy under which it is called."""
 
 import hashlib
+import inspect
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -106,3 +107,8 @@ class Tool(Generic[P, T]):
             return cast(dict[str, Any], self.validator.parse(arguments_json))
         except InvalidJson as exc:
             raise ArgumentsInvalid(self.name, str(exc)) from None
+
+
+def is_async(function: Callable[..., Any]) -> bool:
+    """Return whether calling this gives a coroutine; also for partials, bound methods and callable objects."""
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))
