@@ -2,8 +2,9 @@
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, Protocol, cast
+from typing import TYPE_CHECKING, Any, Generic, cast
 
 from typing_extensions import TypeVar
 
@@ -34,22 +35,6 @@ class ChildRun:
     error: str | None = None
 
 
-class Hooks(Protocol):
-    """What a `Context` asks of the planner. All are called in the event loop."""
-
-    def progress(self, call_id: str, text: str, fraction: float | None) -> None:
-        """Pass on what a tool reports; must not block."""
-        ...
-
-    async def read_artifact(self, artifact_id: str) -> str | None:
-        """Return the full text of an earlier result of the run."""
-        ...
-
-    async def run_agent(self, agent: "Agent[Any]", task: Any, call_id: str) -> ChildRun:
-        """Run an agent with what is left of the run's budgets."""
-        ...
-
-
 @dataclass(slots=True)
 class Context(Generic[R]):
     """Given to a tool that has a parameter annotated `Context` or `Context[MyResources]`; never part of its schema.
@@ -68,7 +53,9 @@ class Context(Generic[R]):
         depth: How many agents stand above the one that called.
         memory: The tenant's memory, or `None` where there is none.
         spent: Tokens spent inside the call so far; add with `spend`.
-        hooks: The planner behind `progress`, `read_artifact` and `run_agent`; `None` in a unit test.
+        on_progress: Where `progress` goes, in the event loop; must not block.
+        on_read_artifact: Where `read_artifact` goes.
+        on_run_agent: Where `run_agent` goes: `(agent, task, context) -> ChildRun`.
         loop: Set while a tool runs in a thread, so that `progress` finds its way back; not for tools.
     """
 
@@ -83,7 +70,11 @@ class Context(Generic[R]):
     depth: int = 0
     memory: Any = field(default=None, repr=False)
     spent: "Tokens | None" = None
-    hooks: Hooks | None = field(default=None, repr=False)
+    on_progress: Callable[[str, float | None], None] | None = field(default=None, repr=False)
+    on_read_artifact: Callable[[str], Awaitable[str | None]] | None = field(default=None, repr=False)
+    on_run_agent: "Callable[[Agent[Any], Any, Context[Any]], Awaitable[ChildRun]] | None" = field(
+        default=None, repr=False
+    )
     loop: asyncio.AbstractEventLoop | None = field(default=None, repr=False)
     _log: Any = field(default=None, init=False, repr=False)
 
@@ -112,12 +103,12 @@ class Context(Generic[R]):
             text: What is going on.
             fraction: Part that is done, between 0 and 1.
         """
-        if self.hooks is None:
+        if self.on_progress is None:
             return
         if self.loop is None:
-            self.hooks.progress(self.call_id, text, fraction)
+            self.on_progress(text, fraction)
         else:
-            self.loop.call_soon_threadsafe(self.hooks.progress, self.call_id, text, fraction)
+            self.loop.call_soon_threadsafe(self.on_progress, text, fraction)
 
     def spend(self, tokens: "Tokens") -> None:
         """Count tokens spent inside this call towards the run's budget."""
@@ -126,20 +117,20 @@ class Context(Generic[R]):
 
     async def read_artifact(self, artifact_id: str) -> str | None:
         """Return the full text of an earlier result of this run, or `None` when there is no such artifact."""
-        return None if self.hooks is None else await self.hooks.read_artifact(artifact_id)
+        return None if self.on_read_artifact is None else await self.on_read_artifact(artifact_id)
 
     async def run_agent(self, agent: "Agent[Any]", task: Any) -> Any:
         """Run another agent on a task, within what is left of this run's budgets, and return its output.
 
         Raises:
             ToolError: The other agent found no answer, or agents are nested too deeply.
-            Misuse: There is no planner around, as in a unit test without `hooks`.
+            Misuse: There is no planner around, as in a unit test without `on_run_agent`.
         """
         if self.depth >= MAX_DEPTH:
             raise ToolError(f"agents may call agents only {MAX_DEPTH} levels deep")
-        if self.hooks is None:
+        if self.on_run_agent is None:
             raise Misuse("this context cannot run agents: it belongs to no run")
-        child = await self.hooks.run_agent(agent, task, self.call_id)
+        child = await self.on_run_agent(agent, task, self)
         self.spend(child.tokens)
         if child.error is not None:
             raise ToolError(child.error)
