@@ -6,6 +6,7 @@ with them (look-around, back-references, anchors in the middle) is refused with 
 subset of what the original accepts: classes such as `\\d` mean their ASCII members.
 """
 
+import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -79,8 +80,10 @@ def parse_pattern(pattern: str) -> Node:
     """
     _check_size(pattern)
     try:
-        parsed = sre_parser.parse(pattern)
-    except (pattern_error, RecursionError, OverflowError) as exc:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", FutureWarning)
+            parsed = sre_parser.parse(pattern)
+    except (pattern_error, RecursionError, OverflowError, FutureWarning) as exc:
         raise PatternUnsupported(f"not a regular expression that Python reads: {exc}") from exc
     if parsed.state.flags & ~(sre.SRE_FLAG_UNICODE | sre.SRE_FLAG_ASCII):
         raise PatternUnsupported("inline flags cannot be enforced; write the classes out, such as [Aa]")
@@ -205,7 +208,7 @@ def _ranges(op: Any, argument: Any) -> Ranges:
     if op is sre.NOT_LITERAL:
         return _minus(UNIVERSE, ((argument, argument),))
     if op is sre.ANY:
-        return _minus(UNIVERSE, ((0xA, 0xA), (0xD, 0xD)))
+        return _minus(UNIVERSE, ((0xA, 0xA), (0xD, 0xD), (0x2028, 0x2029)))
     if op is sre.IN:
         return _class(argument)
     raise PatternUnsupported(_REASONS.get(op, f"{str(op).lower()} cannot be enforced"))
@@ -287,8 +290,12 @@ def _render(node: Node, render_class: Callable[[Ranges], str]) -> str:
         case Branch(options):
             return f"(?:{'|'.join(_render(option, render_class) for option in options)})"
         case Repeat(part, least, most):
-            count = f"{{{least},{'' if most is None else most}}}"
-            return f"(?:{_render(part, render_class)}){count}"
+            return f"(?:{_render(part, render_class)}){_count(least, most)}"
+
+
+def _count(least: int, most: int | None) -> str:
+    short = {(0, None): "*", (1, None): "+", (0, 1): "?"}
+    return short.get((least, most)) or f"{{{least},{'' if most is None else most}}}"
 
 
 def _plain_class(ranges: Ranges) -> str:
