@@ -3,8 +3,9 @@
 from .agent import Agent
 from .instructions import RunContext
 from .limits import Limits
+from .load import load
 from .memory import Memory
-from .registry import Registry, load
+from .registry import Registry
 from .resources import ResourcePool
 
 __all__ = ["Agent", "Limits", "Memory", "Registry", "ResourcePool", "RunContext", "load"]

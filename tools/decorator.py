@@ -12,6 +12,7 @@ from .schema import read_parameters, refusals
 from .tool import Reconcile, Tool, is_async
 
 if TYPE_CHECKING:
+    from ..agents.agent import Agent
     from ..planner.events import Effect
 
 P = ParamSpec("P")
@@ -35,6 +36,7 @@ class ToolOptions(TypedDict, total=False):
     cache_ttl_s: float | None
     max_result_tokens: int
     reconcile: Reconcile | None
+    agent: "Agent[Any] | None"
 
 
 @overload
@@ -60,8 +62,8 @@ def _define(function: Callable[P, T], options: ToolOptions) -> Tool[P, T]:
     given = cast(dict[str, Any], options)
     policy = {key: value for key, value in given.items() if key not in ("name", "description")}
     docs = parse_docstring(_docstring(function))
-    name = given.get("name") or getattr(function, "__name__", "")
-    description = given.get("description") or docs.description
+    name = str(given.get("name") or getattr(function, "__name__", ""))
+    description = str(given.get("description") or docs.description)
     problems = [*_label_problems(name, description), *_function_problems(function), *_policy_problems(policy)]
     parameters = read_parameters(function, docs.arguments, problems)
     if parameters is not None:

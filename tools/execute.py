@@ -1,6 +1,6 @@
 """Run one call of a tool under its policy and return what the model may read of it.
 
-    execute ─► retries ─► one attempt ─► alarm ─► the function, awaited or in a thread ─► render
+execute ─► retries ─► one attempt ─► alarm ─► the function, awaited or in a thread ─► render
 """
 
 import asyncio
@@ -105,14 +105,14 @@ async def reconcile(tool: Tool[..., Any], key: str) -> Reconciled:
 
 
 async def _with_retries(tool: Tool[..., Any], arguments: Mapping[str, Any], context: Context[Any]) -> str:
-    from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
+    from tenacity import AsyncRetrying, retry_if_exception, wait_exponential_jitter
 
-    def outlives_run(state: "RetryCallState") -> bool:
+    def is_enough(state: "RetryCallState") -> bool:
         left = context.seconds_left
-        return left is not None and state.upcoming_sleep >= left
+        return state.attempt_number > tool.retries or (left is not None and state.upcoming_sleep >= left)
 
     retrying = AsyncRetrying(
-        stop=stop_after_attempt(tool.retries + 1) | outlives_run,
+        stop=is_enough,
         wait=wait_exponential_jitter(initial=tool.backoff_s, max=MAX_BACKOFF_S, jitter=tool.backoff_s),
         retry=retry_if_exception(_may_pass),
         reraise=True,

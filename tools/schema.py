@@ -4,14 +4,14 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any, get_origin
+from typing import Any, NotRequired, get_origin
 
 from pydantic import ConfigDict, TypeAdapter
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
 from pydantic.fields import FieldInfo
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import PydanticSerializationError, core_schema, from_json, to_json
-from typing_extensions import NotRequired, TypedDict
+from typing_extensions import TypedDict
 
 from ..errors import SchemaRefused
 from .context import Context
@@ -173,11 +173,9 @@ def _read_default(where: str, parameter: inspect.Parameter, adapter: TypeAdapter
 
 
 def _build(reading: _Reading, docs: Mapping[str, str]) -> Parameters:
-    fields = {
-        name: NotRequired[kind] if name in reading.defaults else kind for name, kind in reading.types.items()
-    }
+    fields = {name: NotRequired[kind] if name in reading.defaults else kind for name, kind in reading.types.items()}
     arguments = TypedDict("Arguments", fields)  # type: ignore[misc]
-    arguments.__pydantic_config__ = _STRICT
+    arguments.__pydantic_config__ = _STRICT  # type: ignore[attr-defined]
     adapter: TypeAdapter[Any] = TypeAdapter(arguments)
     schema = type_schema(adapter)
     for name, properties in schema.get("properties", {}).items():

@@ -10,6 +10,7 @@ import contextvars
 import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any
 
@@ -43,10 +44,8 @@ class Job:
             outcome = (self._context.run(self._call), None)
         except BaseException as exc:  # also SystemExit: a tool must not end the thread
             outcome = (None, exc)
-        try:
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
             self._loop.call_soon_threadsafe(self._settle, outcome)
-        except RuntimeError:
-            pass  # the loop is closed: nobody waits any more
 
     def _settle(self, outcome: tuple[Any, BaseException | None]) -> None:
         if not self._future.done():

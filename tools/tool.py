@@ -15,6 +15,7 @@ from ..inference.constraints.decision import ToolShape
 from .validation import InvalidJson, StrictJson
 
 if TYPE_CHECKING:
+    from ..agents.agent import Agent
     from ..planner.events import Effect
 
 P = DefaultedParamSpec("P", default=...)
@@ -58,6 +59,7 @@ class Tool(Generic[P, T]):
         cache_ttl_s: Seconds for which an equal call of a `read` tool may be answered from the cache; `None`: never.
         max_result_tokens: Longest result shown to the model; the rest becomes an artifact.
         reconcile: Asked what became of a `once` call that was interrupted, or `None`.
+        agent: The agent that a call runs, when the tool was made by `Agent.as_tool`.
         shape: The tool as far as decoding is concerned.
         hash: sha256 of everything that changes what the model sees or what a call means.
     """
@@ -78,13 +80,15 @@ class Tool(Generic[P, T]):
     cache_ttl_s: float | None = None
     max_result_tokens: int = 1000
     reconcile: Reconcile | None = None
+    agent: "Agent[Any] | None" = None
     shape: ToolShape = field(init=False)
     hash: str = field(init=False)
 
     def __post_init__(self) -> None:
         schema = json.dumps(self.parameters, ensure_ascii=False, separators=(",", ":"))
         object.__setattr__(self, "shape", ToolShape(self.name, schema))
-        pinned = (self.name, self.description, schema, self.effect, self.approval, self.max_result_tokens)
+        behind = self.agent.hash if self.agent else None
+        pinned = (self.name, self.description, schema, self.effect, self.approval, self.max_result_tokens, behind)
         object.__setattr__(self, "hash", hashlib.sha256(json.dumps(pinned).encode()).hexdigest())
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -111,4 +115,4 @@ class Tool(Generic[P, T]):
 
 def is_async(function: Callable[..., Any]) -> bool:
     """Return whether calling this gives a coroutine; also for partials, bound methods and callable objects."""
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)

@@ -25,7 +25,7 @@ def fit(text: str, max_tokens: int, artifact: str = "ID") -> tuple[str, bool]:
     tail = room // TAIL_SHARE
     head = room - tail
     note = (
-        f'[characters 0-{head} and the last {tail} of {len(text)} are shown; '
+        f"[characters 0-{head} and the last {tail} of {len(text)} are shown; "
         f'read_artifact("{artifact}", offset={head}) returns more]'
     )
     return f"{text[:head]}\n{note}\n{text[len(text) - tail :]}", True
