@@ -11,7 +11,7 @@ MAX_TEXT = 1_000_000
 MAX_SHOWN_WORD = 60
 FREQUENT_WORDS = 5
 
-_WORD = re.compile(r"\w+(?:['’-]\w+)*")
+_WORD = re.compile(r"\w+(?:['’-]\w+|(?<=\d)[.,]\d+)*")
 # One mark at a time keeps this linear; a part without a word (`...`) is no sentence.
 _SENTENCE_END = re.compile(r"[.!?…](?=[\s\"'”’»)\]]|$)|[。！？]")
 

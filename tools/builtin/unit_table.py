@@ -216,7 +216,7 @@ def find_unit(name: str) -> Unit | None:
 
 def units_of(dimension: str) -> list[str]:
     """Return the symbols of a dimension in the order of the table."""
-    return list(dict.fromkeys(unit.symbol for unit in _exact().values() if unit.dimension == dimension))
+    return list(dict.fromkeys(unit.symbol for unit in every_unit() if unit.dimension == dimension))
 
 
 def near_units(name: str) -> list[str]:
@@ -268,6 +268,11 @@ def _rate(text: str) -> Unit | None:
     if dimension == "fuel economy":
         factor /= 1_000_000  # the base is km/L, not m/m³
     return Unit(f"{upper.symbol}/{lower.symbol}", dimension, factor) if dimension else None
+
+
+def every_unit() -> Iterator[Unit]:
+    """Yield the units of the table in its order."""
+    return (unit for _, unit in _units())
 
 
 @cache
