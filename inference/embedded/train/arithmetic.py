@@ -1,5 +1,6 @@
 """Requests for the calculator: numbers in words and signs, turned into one expression."""
 
+import re
 from random import Random
 
 from . import values
@@ -17,7 +18,8 @@ BINARY: tuple[Pair, ...] = (
     ("(the product of|product of) {a} and {b}", "{a} * {b}"),
     ("(the sum of|sum of|the total of) {a} and {b}", "{a} + {b}"),
     ("(the difference of|the difference between) {a} and {b}", "{a} - {b}"),
-    ("{p} (percent|%|per cent) of {b}", "{b} * {p} / 100"),
+    ("{p}( percent| %|%| per cent) of {b}", "{p}% of {b}"),
+    ("the square root of {a}", "sqrt({a})"),
     ("{a} to the power of {e}", "{a} ** {e}"),
     ("{a} (squared|to the square)", "{a} ** 2"),
     ("{a} cubed", "{a} ** 3"),
@@ -107,11 +109,12 @@ def _operand(rng: Random, small: bool) -> str:
 
 def result(expression: str) -> str:
     """Return the value of a generated expression as the calculator would show it."""
+    source = re.sub(r"sqrt(\(.*?\))", r"\1 ** 0.5", re.sub(r"([\d.]+)% of", r"0.01 * \1 *", expression))
     try:
-        value = eval(expression, {"__builtins__": {}})  # noqa: S307 - the generator wrote the expression itself
-    except (ZeroDivisionError, OverflowError):
+        value = float(eval(source, {"__builtins__": {}}))  # noqa: S307 - the generator wrote the expression itself
+    except (ArithmeticError, TypeError):
         return "0"
-    rounded = round(float(value), 6)
-    if abs(rounded) > 1e15:
-        return f"{float(value):.6g}"
+    if abs(value) > 1e15:
+        return f"{value:.6g}"
+    rounded = round(value, 6)
     return str(int(rounded)) if rounded == int(rounded) else str(rounded)

@@ -70,15 +70,14 @@ def _convert_units(rng: Random, held: bool, given: str | None) -> Ask:
 
 def _current_time(rng: Random, held: bool, given: str | None) -> Ask:
     del given
-    stamp = _moment(rng)
     if rng.random() < 0.35:
         template = (
             "(what time is it|what's the time|tell me the time|current time|give me the current time|what is the date today|"
             "what day is it|the time now|which date is today|what is today's date|time check)"
         )
         template = "(got the time|do you know how late it is)" if held else template
-        return Ask(expand(template, rng, {}), {}, stamp)
-    zone = rng.choice(values.ZONES)
+        return Ask(expand(template, rng, {}), {}, _clock(rng, "UTC"))
+    zone = _zone_name(rng)
     train = (
         "(what time is it|what's the time|current time|tell me the time|show the time|time now) (in|for|at) {z}",
         "(the|give me the|I need the) (current|local|present) (time|date and time) (in|for) {z}",
@@ -86,11 +85,24 @@ def _current_time(rng: Random, held: bool, given: str | None) -> Ask:
         "{z}: (what time is it there|current time|time now)",
     )
     unseen = ("how late is it in {z}", "is it already morning in {z}, what does the clock say")
-    return Ask(expand(rng.choice(unseen if held else train), rng, {"z": zone}), {"time_zone": zone}, stamp)
+    return Ask(expand(rng.choice(unseen if held else train), rng, {"z": zone}), {"time_zone": zone}, _clock(rng, zone))
 
 
 def _moment(rng: Random) -> str:
-    return f"{values.date(rng)}T{rng.randint(0, 23):02d}:{rng.randint(0, 59):02d}:00{rng.choice(('Z', '+01:00', '+02:00', ''))}"
+    """Return a local time, mostly without an offset, as people give it."""
+    return f"{values.date(rng)}T{rng.randint(0, 23):02d}:{rng.randint(0, 59):02d}:00{rng.choice(('Z', '', '', ''))}"
+
+
+def _clock(rng: Random, zone: str) -> str:
+    """Return a time as the tools show it."""
+    stamp = f"{values.date(rng)}T{rng.randint(0, 23):02d}:{rng.randint(0, 59):02d}:{rng.randint(0, 59):02d}"
+    return f"{stamp}{rng.choice(('+00:00', '+01:00', '+02:00', '-05:00', '+09:00'))} {zone}, {rng.choice(values.WEEKDAYS)}"
+
+
+def _zone_name(rng: Random) -> str:
+    """Return a zone by its full name or by its city, which the tools accept as well."""
+    zone = rng.choice(values.ZONES)
+    return zone if rng.random() < 0.5 else zone.rpartition("/")[2].replace("_", " ")
 
 
 _SHIFT = (
@@ -124,7 +136,7 @@ def _shift_date(rng: Random, held: bool, given: str | None) -> Ask:
     amount = count * factor * (-1 if back else 1)
     train, unseen = (_SHIFT_BACK, _SHIFT_BACK_HELD) if back else (_SHIFT, _SHIFT_HELD)
     text = expand(rng.choice(unseen if held else train), rng, {"n": str(count), "u": unit, "d": start})
-    return Ask(text, {"date": start, key: amount}, values.date(rng))
+    return Ask(text, {"date": start, key: amount}, f"{values.date(rng)} ({rng.choice(values.WEEKDAYS)})")
 
 
 _BETWEEN = (
@@ -143,7 +155,9 @@ _BETWEEN_HELD = ("counting from {a}, when {b} comes how many days have gone by",
 def _date_difference(rng: Random, held: bool, given: str | None) -> Ask:
     start, end = given or values.date(rng), values.date(rng)
     text = expand(rng.choice(_BETWEEN_HELD if held else _BETWEEN), rng, {"a": start, "b": end})
-    return Ask(text, {"start": start, "end": end}, f"{rng.randint(1, 9000)} days")
+    days = rng.randint(1, 9000)
+    result = f"{days} days = {days // 7} weeks {days % 7} days" if rng.random() < 0.7 else f"{days} days"
+    return Ask(text, {"start": start, "end": end}, result)
 
 
 _ZONE = (
@@ -158,10 +172,10 @@ _ZONE_HELD = ("it says {d} for {s}, what does the clock in {t} say then", "{t} t
 
 
 def _convert_zone(rng: Random, held: bool, given: str | None) -> Ask:
-    source, target = rng.sample(values.ZONES, 2)
+    source, target = _zone_name(rng), _zone_name(rng)
     moment = given or _moment(rng)
     text = expand(rng.choice(_ZONE_HELD if held else _ZONE), rng, {"d": moment, "s": source, "t": target})
-    return Ask(text, {"time": moment, "source": source, "target": target}, _moment(rng))
+    return Ask(text, {"time": moment, "source": source, "target": target}, _clock(rng, target))
 
 
 def _query_json(rng: Random, held: bool, given: str | None) -> Ask:
@@ -195,7 +209,8 @@ def _text_statistics(rng: Random, held: bool, given: str | None) -> Ask:
     unseen = ("{q}{t}{q} has how many words", "the length of this phrase in words: {t}")
     template = rng.choice(unseen if held else train).replace("{q}", quote)
     count = len(text.split())
-    result = json.dumps({"words": count, "characters": len(text)}, separators=(",", ":"))
+    facts = {"characters": len(text), "words": count, "lines": 1, "sentences": 1}
+    result = json.dumps(facts if rng.random() < 0.6 else {"words": count}, separators=(",", ":"))
     return Ask(expand(template, rng, {"t": text}), {"text": text}, result)
 
 
@@ -249,40 +264,40 @@ def _p(key: str, kind: str = "string", description: str = "", default: Any = Non
 
 _SIGNATURES: dict[str, tuple[tuple[str, ...], tuple[Parameter, ...]]] = {
     "calculate": (
-        ("Evaluate an arithmetic expression.", "Work out a calculation exactly.", "Compute the value of an expression.", "Return the result of an arithmetic expression."),
-        (_p("expression", "string", "Numbers with + - * / ** and brackets."),),
+        ("Work out an arithmetic expression exactly.", "Work out an arithmetic expression exactly.", "Evaluate an arithmetic expression.", "Work out a calculation exactly.", "Compute the value of an expression.", "Return the result of an arithmetic expression."),
+        (_p("expression", "string", "For example `17 * 23`, `(2 + 3) / 4`, `15% of 80` or `sqrt(2)`."),),
     ),
     "convert_units": (
         ("Convert a value from one unit to another.", "Convert a quantity between units of measurement.", "Return a value in another unit."),
-        (_p("value", "number", "Amount to convert."), _p("source", "string", "Unit of the value, e.g. km."), _p("target", "string", "Unit wanted, e.g. mi.")),
+        (_p("value", "number", "The number to convert."), _p("source", "string", "Unit of the value, e.g. miles, kg, °F, km/h or GiB."), _p("target", "string", "Unit wanted, e.g. km.")),
     ),
     "current_time": (
-        ("Return the current date and time.", "Tell the time in a time zone.", "Return the time now."),
+        ("Return the current date and time.", "Return the current date and time.", "Tell the time in a time zone.", "Return the time now."),
         (_p("time_zone", "string", "IANA name, e.g. Europe/Berlin.", "UTC"),),
     ),
     "shift_date": (
-        ("Return a date some days, months or years later or earlier.", "Move a date by days, months and years.", "Add time to a date."),
-        (_p("date", "date", "Date to start from."), _p("days", "integer", "Days to add; negative goes back.", 0), _p("months", "integer", "Months to add.", 0), _p("years", "integer", "Years to add.", 0)),
+        ("Add days, months and years to a date; negative numbers go back.", "Return a date some days, months or years later or earlier.", "Move a date by days, months and years.", "Add time to a date."),
+        (_p("date", "date", "ISO date, e.g. 2026-02-28."), _p("days", "integer", "", 0), _p("months", "integer", "", 0), _p("years", "integer", "", 0)),
     ),
     "date_difference": (
-        ("Return the days between two dates.", "Count the time from one date to another.", "Return how far two dates are apart."),
-        (_p("start", "date", "First date."), _p("end", "date", "Last date.")),
+        ("Count the days from one date to another, also in weeks and in months.", "Return the days between two dates.", "Count the time from one date to another.", "Return how far two dates are apart."),
+        (_p("start", "date", "ISO date, e.g. 2026-01-31."), _p("end", "date", "ISO date; before start, the count is negative.")),
     ),
     "convert_time_zone": (
-        ("Convert a time from one time zone to another.", "Return a moment in another time zone."),
-        (_p("time", "date-time", "Date and time."), _p("source", "string", "IANA name of the zone of the time."), _p("target", "string", "IANA name of the zone wanted.")),
+        ("Convert a local time from one time zone to another.", "Convert a time from one time zone to another.", "Return a moment in another time zone."),
+        (_p("time", "date-time", "Local time in the source zone, without offset, e.g. 2026-03-01T09:30:00."), _p("source", "string", "IANA name, e.g. America/New_York."), _p("target", "string", "IANA name, e.g. Asia/Tokyo.")),
     ),
     "query_json": (
-        ("Read a value from a JSON document.", "Run a query on a JSON document and return what it finds."),
-        (_p("document", "string", "JSON text."), _p("query", "string", "Path such as items[0].name.")),
+        ("Pick values out of a JSON document.", "Read a value from a JSON document.", "Run a query on a JSON document and return what it finds."),
+        (_p("document", "string", "The JSON text."), _p("query", "string", "For example `store.books[0].title`, `books[*].price | sum` or `books[?price>10].title`.")),
     ),
     "text_statistics": (
-        ("Count the words, characters and sentences of a text.", "Return statistics of a text."),
-        (_p("text", "string", "Text to measure."),),
+        ("Count the characters, words, lines and sentences of a text.", "Count the words, characters and sentences of a text.", "Return statistics of a text."),
+        (_p("text", "string", "The text."),),
     ),
     "read_artifact": (
-        ("Read the full text of a stored result.", "Return a part of an artifact, such as a long tool result.", "Page through a stored artifact."),
-        (_p("artifact_id", "string", "Id of the artifact."), _p("offset", "integer", "Character to start at.", 0)),
+        ("Read one page of a long result that was cut short.", "Read the full text of a stored result.", "Return a part of an artifact, such as a long tool result.", "Page through a stored artifact."),
+        (_p("artifact_id", "string", "The id given where the result was cut."), _p("offset", "integer", "Character to begin at; each page says where the next begins.", 0)),
     ),
     "fetch_url": (
         ("Fetch a web page and return its text.", "Return the text at a URL.", "Download a page."),

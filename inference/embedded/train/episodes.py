@@ -209,31 +209,43 @@ def _error(rng: Random, offered: Sequence[Skill], held: bool, unseen: bool) -> E
     name = skill.tool.name
     draw = rng.random()
     if draw < 0.5:
-        reason, text = _failure(rng, ask)
+        reason, text = _failure(rng, ask, name)
         failed = Call(name, ask.arguments, text, reason)
         episode = _episode("error", ask.text, (Step(f"Use {name}.", (failed,)),), rng, held)
         return replace(episode, last_thought=f"{name} failed.", answer=f"{name} failed: {text}")
     if draw < 0.75:
-        reason, text = rng.choice((("timeout", "no answer in time, try again"), ("unavailable", "busy, please retry"), ("rate_limited", "too many requests, retry"), ("timeout", "timed out; a retry may help")))
+        reason, text = rng.choice(_transient(name))
         steps = (Step(f"Use {name}.", (Call(name, ask.arguments, text, reason),)), Step(f"Retry {name}.", (_call(skill, ask),)))
         return _episode("error", ask.text, steps, rng, held)
     return _corrected(rng, skill, ask, held)
 
 
-def _failure(rng: Random, ask: Ask) -> tuple[str, str]:
+def _failure(rng: Random, ask: Ask, name: str) -> tuple[str, str]:
     value = str(next(iter(ask.arguments.values()), "it"))
     return rng.choice(
         (
-            ("not_found", f"not found: {value}"),
-            ("not_found", f"{value} does not exist"),
-            ("not_found", "nothing found"),
+            ("tool_error", f"not found: {value}"),
+            ("tool_error", f"{value} does not exist"),
+            ("tool_error", f"there is no {value}"),
+            ("tool_error", "nothing found"),
             ("permission_denied", "access denied"),
-            ("permission_denied", "not allowed"),
+            ("tool_error", "not allowed"),
             ("tool_error", "internal error"),
             ("tool_error", f"{rng.choice(values.WORDS)} is broken"),
-            ("tool_failed", f"cannot read {value}"),
-            ("refused", "this tool is switched off"),
+            ("tool_error", f"cannot read {value}"),
+            ("tool_withdrawn", "this tool is switched off"),
+            ("tool_crashed", f"tool {name!r} failed ({rng.choice(('ValueError', 'KeyError', 'RuntimeError', 'OSError'))})"),
         )
+    )
+
+
+def _transient(name: str) -> tuple[tuple[str, str], ...]:
+    return (
+        ("tool_timed_out", f"tool {name!r} did not finish within 5 s"),
+        ("tool_timed_out", "no answer in time, try again"),
+        ("tool_error", "busy, please retry"),
+        ("tool_error", "too many requests, retry"),
+        ("timeout", "timed out; a retry may help"),
     )
 
 
@@ -248,7 +260,7 @@ def _corrected(rng: Random, skill: Skill, ask: Ask, held: bool) -> Episode | Non
     if mark(wrong) not in ask.text or right == wrong:
         return None
     text = rng.choice((f'unknown {key} "{wrong}"; did you mean "{right}"?', f"{key}: no {wrong}, use {right}", f"{key} must be {right}", f"invalid {key} {wrong}. try {right}", f"{wrong} is not known, but {right} is"))
-    reason = rng.choice(("invalid_arguments", "tool_error", "invalid_value", "not_found"))
+    reason = rng.choice(("arguments_invalid", "tool_error", "tool_error"))
     fixed = Call(skill.tool.name, {**ask.arguments, key: right}, ask.result)
     name = skill.tool.name
     steps = (Step(f"Use {name}.", (Call(name, ask.arguments, text, reason),)), Step(f"Correct {name}.", (fixed,)))

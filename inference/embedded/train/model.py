@@ -23,7 +23,7 @@ class ModelConfig:
     intermediate_size: int = 512
     num_hidden_layers: int = 6
     head_dim: int = 64
-    max_position_embeddings: int = 4096
+    max_position_embeddings: int = 2048
     rope_theta: float = 10000.0
     rms_norm_eps: float = 1e-5
 

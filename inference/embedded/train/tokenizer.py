@@ -88,5 +88,5 @@ def config() -> dict[str, object]:
         "pad_token": "<|pad|>",
         "eos_token": "<|end|>",
         "clean_up_tokenization_spaces": False,
-        "model_max_length": 4096,
+        "model_max_length": 2048,
     }

@@ -28,6 +28,7 @@ ZONES = (
     "America/Los_Angeles America/Sao_Paulo Asia/Tokyo Asia/Kolkata Asia/Shanghai Asia/Dubai Australia/Sydney "
     "Africa/Cairo Africa/Nairobi Pacific/Auckland UTC"
 ).split()
+WEEKDAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
 UNITS = {
     "length": "km miles meters m feet ft inches cm mm yards kilometers kilometres mile foot mi metres centimeters".split(),
     "mass": "kg pounds lb grams g ounces oz kilograms tons stone mg".split(),
