@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import httpx2
 
 from ..errors import EndpointTimedOut, EndpointUnavailable
+from .alarm import Alarm
 from .faults import CLIENT_ERRORS, from_exception
 from .wire import MAX_EVENT_BYTES, Arrived, EventDecoder, read_events
 
@@ -53,6 +54,7 @@ class Completion:
         self._first_by: float | None = first_by
         self._total_by = total_by
         self._clock = asyncio.get_running_loop().time
+        self._alarm = Alarm()
 
     async def next(self) -> Arrived:
         """Wait for the next text, or for the end.
@@ -65,13 +67,17 @@ class Completion:
             EndpointError: What the server reported inside the stream.
         """
         by = self._clock() + self._timeouts.idle_token_s if self._first_by is None else self._first_by
+        self._alarm.start(min(by, self._total_by))
         try:
-            async with asyncio.timeout_at(min(by, self._total_by)):
-                arrived = await self._read()
-        except TimeoutError as error:
-            raise EndpointTimedOut(self._endpoint, self._late(by)) from error
+            arrived = await self._read()
+        except asyncio.CancelledError as error:
+            if self._alarm.has_rung():
+                raise EndpointTimedOut(self._endpoint, self._late(by)) from error
+            raise
         except CLIENT_ERRORS as error:
             raise from_exception(self._endpoint, error) from error
+        finally:
+            self._alarm.stop()
         if arrived.text or arrived.reasoning:
             self._first_by = None
         return arrived
@@ -85,6 +91,7 @@ class Completion:
 
     async def aclose(self) -> None:
         """Close the request; a server that is still decoding aborts it."""
+        self._alarm.close()
         with contextlib.suppress(*CLIENT_ERRORS):
             await self._chunks.aclose()
             await self._response.aclose()

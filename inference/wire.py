@@ -7,6 +7,8 @@ the HTML standard. Everything here is pure; `openai_compatible` moves the bytes.
 import json
 from typing import Any
 
+from pydantic_core import from_json
+
 from ..errors import EndpointUnavailable
 from .endpoint import FinishReason, Message, Role, Sampling, Usage
 from .faults import from_event
@@ -159,10 +161,18 @@ def read_events(endpoint: str, events: list[bytes], arrived: Arrived) -> None:
             arrived.is_done = True
             break
         try:
-            _read_chunk(endpoint, json.loads(event), arrived)
+            _read_chunk(endpoint, _parse(event), arrived)
         except (ValueError, TypeError, AttributeError, KeyError, IndexError) as error:
             shown = event[:80].decode(errors="replace")
             raise EndpointUnavailable(endpoint, f"unreadable event in the stream: {shown!r}") from error
+
+
+def _parse(event: bytes) -> Any:
+    """Return the event's JSON: by the faster parser, or by the one that allows for lone surrogates."""
+    try:
+        return from_json(event)
+    except ValueError:
+        return json.loads(event)
 
 
 def _read_chunk(endpoint: str, chunk: dict[str, Any], arrived: Arrived) -> None:
