@@ -81,7 +81,7 @@ class Bounder:
         """Return the bounded form of the schema at a place; `arrays` counts the arrays around it."""
         self._nodes += 1
         if self._nodes > MAX_NODES:
-            raise Unenforceable(place.path, f"the schema grows beyond {MAX_NODES} parts; share fewer nested definitions")
+            raise Unenforceable(place.path, f"the schema grows beyond {MAX_NODES} parts; nest fewer definitions")
         flat, place = flatten(self._root, schema, place)
         for keyword, advice in _REFUSED.items():
             if flat.get(keyword) not in (None, False):
@@ -112,7 +112,7 @@ class Bounder:
             flats = [flatten(self._root, each, place.at(at))[0] for at, each in enumerate(options)]
             for at, each in enumerate(flats):
                 if any(may_overlap(self._root, other, each) for other in flats[:at]):
-                    problem = "this option overlaps with an earlier one; use anyOf, or a const property to tell them apart"
+                    problem = "overlaps with an earlier option; use anyOf, or a const property to tell them apart"
                     raise Unenforceable(place.at(at).path, problem)
         return self._options([(option, place.at(at)) for at, option in enumerate(options)], arrays)
 
@@ -158,26 +158,6 @@ class Bounder:
         prefix = {"prefixItems": first} if first else {}
         return {"type": "array", **prefix, "items": items, "minItems": least, "maxItems": most}
 
-    def _array(self, flat: Raw, place: Place, arrays: int) -> dict[str, Any]:
-        head, rest = flat.get("prefixItems", []), flat.get("items", True)
-        if isinstance(rest, list):
-            head, rest = rest, flat.get("additionalItems", True)
-        least, given = flat.get("minItems", 0), flat.get("maxItems")
-        most = given if given is not None else max(least, len(head), DEFAULT_ITEMS >> arrays)
-        most = min(most, max(MAX_ITEMS, least))
-        first = [self.visit(sub, place.at("prefixItems", at), arrays + 1) for at, sub in enumerate(head[:most])]
-        result: dict[str, Any] = {"type": "array", **({"prefixItems": first} if first else {}), "items": False}
-        if rest is not False and most > len(first):
-            try:
-                result["items"] = self.visit(rest, place.at("items"), arrays + 1)
-            except Endless:
-                most = len(first)
-        most = most if result["items"] is not False else min(most, len(first))
-        if least > most or least > MAX_ITEMS:
-            problem = f"at least {least} items are asked for, but at most {min(most, MAX_ITEMS)} can be decoded"
-            raise Endless(place.path, problem) if given is None else Unenforceable(place.path, problem)
-        return {**result, "minItems": least, "maxItems": most}
-
     def _object(self, flat: Raw, place: Place, arrays: int) -> dict[str, Any]:
         names = flat.get("propertyNames")
         patterns = flat.get("patternProperties") or {}
@@ -187,7 +167,8 @@ class Bounder:
         if "properties" in flat or required or (extra is False and not patterns):
             if patterns or names not in (None, True):
                 keyword = "patternProperties" if patterns else "propertyNames"
-                raise Unenforceable(place.at(keyword).path, f"{keyword} beside properties cannot be enforced; list them")
+                problem = f"{keyword} beside properties cannot be enforced; list all properties"
+                raise Unenforceable(place.at(keyword).path, problem)
             wanted = {**declared, **{key: extra for key in required if key not in declared}}
             return self._record(flat, wanted, set(required), place, arrays)
         if names is not None and (keys := self._key_names(names, place)) is not None:

@@ -1,8 +1,29 @@
-"""Compiles the free segments of a walk into token matchers, under limits of time and memory, and caches them."""
+"""Compiles the free segments of a walk into token matchers, under limits of time and memory, and caches them.
 
-from .matchers import ChoiceMatcher, Matcher
+Every segment is small, so `outlines_core` compiles it in milliseconds: in process where the automaton is known to
+stay small, in a killable child where an author's pattern decides. What it cannot say, or takes too long for, runs on
+`llguidance`, which builds its automaton lazily and has limits of its own.
+"""
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from ...errors import CompileFailed
+from . import jail
+from .lark import segment_grammar
+from .leaves import longest, text_node, text_regex, value_regex
+from .matchers import ChoiceMatcher, GrammarMatcher, IndexMatcher, Matcher
+from .patterns import Branch, Chars, Node, Repeat, Sequence
+from .shapes import Either, Shape, Text
 from .vocabulary import Vocabulary
 from .walk import Choice, Free
+
+if TYPE_CHECKING:
+    import llguidance
+
+MAX_WORK = 4_000_000
+"""Characters of the longest text times tokens, above which an index takes more than about a second."""
 
 
 def matcher(segment: Choice | Free, vocabulary: Vocabulary) -> Matcher:
@@ -15,4 +36,106 @@ def matcher(segment: Choice | Free, vocabulary: Vocabulary) -> Matcher:
         case Choice(options):
             return ChoiceMatcher(options, vocabulary)
         case Free():
-            raise NotImplementedError
+            return _engine(segment, vocabulary)()
+
+
+def segment_regex(free: Free) -> str | None:
+    """Return a regular expression for the text of a free segment, or `None` when it takes a grammar."""
+    if free.opened:
+        assert isinstance(free.shape, Text)
+        inside = text_regex(free.shape)
+        regex = None if inside is None else f'{inside}"'
+    else:
+        regex = value_regex(free.shape)
+    if regex is None:
+        return None
+    ends = f"[{''.join(chr(92) + mark for mark in free.follow)}]" if free.follow else ""
+    others = "".join(f"|{chr(92)}{text}" for text in free.instead)
+    return f"(?:{regex}{ends}{others})" if others else regex + ends
+
+
+@lru_cache(maxsize=512)
+def _engine(free: Free, vocabulary: Vocabulary) -> Callable[[], Matcher]:
+    regex = segment_regex(free)
+    if regex is not None and longest(free.shape) * len(vocabulary.tokens) <= MAX_WORK:
+        if is_tame(free.shape):
+            index = jail.build_index(regex, vocabulary.tokens, vocabulary.eos_id)
+            return lambda: IndexMatcher(index, vocabulary)
+        done, index = jail.run("build_index", regex, vocabulary.tokens, vocabulary.eos_id)
+        if done:
+            return lambda: IndexMatcher(index, vocabulary)
+    return _grammar_engine(free, vocabulary)
+
+
+def _grammar_engine(free: Free, vocabulary: Vocabulary) -> Callable[[], Matcher]:
+    import llguidance
+
+    tokenizer, quote_id = _tokenizer(vocabulary)
+    grammar = llguidance.LLMatcher.grammar_from_lark(segment_grammar(free))
+    limits = llguidance.LLParserLimits(max_lexer_states=50_000, verbose_errors=False)
+    first = llguidance.LLMatcher(tokenizer, grammar, log_level=0, limits=limits)
+    if free.opened:
+        first.consume_token(quote_id)
+    if first.is_error():
+        raise CompileFailed(what=free.place, problem=first.get_error().partition("\n")[0])
+    return lambda: GrammarMatcher(first.deep_copy(), vocabulary)
+
+
+@lru_cache(maxsize=4)
+def _tokenizer(vocabulary: Vocabulary) -> "tuple[llguidance.LLTokenizer, int]":
+    """Return the engine's own view of a vocabulary, and a token for an opening quote (added when there is none)."""
+    import llguidance
+
+    tokens = list(vocabulary.tokens)
+    quote_id = vocabulary.id_by_bytes.get(b'"')
+    if quote_id is None:
+        quote_id = len(tokens)
+        tokens.append(b'"')
+    wrapper = llguidance.TokenizerWrapper(_Greedy(tokens, vocabulary))
+    return llguidance.LLTokenizer(wrapper, eos_token=vocabulary.eos_id), quote_id
+
+
+class _Greedy:
+    """What `llguidance` asks of a tokenizer: its tokens, and some way to write a text with them."""
+
+    def __init__(self, tokens: list[bytes], vocabulary: Vocabulary) -> None:
+        self.eos_token_id = vocabulary.eos_id
+        self.bos_token_id = None
+        self.tokens = tokens
+        self.special_token_ids = [vocabulary.eos_id]
+        self._vocabulary = vocabulary
+
+    def __call__(self, text: bytes) -> list[int]:
+        """Return the longest token at each place."""
+        ids, at, found = self._vocabulary.id_by_bytes, 0, []
+        while at < len(text):
+            sizes = range(min(self._vocabulary.longest, len(text) - at), 0, -1)
+            size = next((size for size in sizes if text[at : at + size] in ids), 0)
+            if not size:
+                raise ValueError("the vocabulary lacks a byte")
+            found.append(ids[text[at : at + size]])
+            at += size
+        return found
+
+
+def is_tame(shape: Shape) -> bool:
+    """Return whether the automaton of a shape is known to stay small: no pattern with repeats that vary."""
+    match shape:
+        case Text(format=None):
+            node = text_node(shape)
+            return node is None or _fixed_size(node) <= 256
+        case Either(options):
+            return all(is_tame(option) for option in options)
+        case _:
+            return True
+
+
+def _fixed_size(node: Node) -> int:
+    """Return how many characters a pattern spells out, counting varying repeats as too many."""
+    match node:
+        case Chars():
+            return 1
+        case Sequence(parts) | Branch(parts):
+            return sum(map(_fixed_size, parts))
+        case Repeat(part, least, most):
+            return least * _fixed_size(part) if least == most else 1 << 20

@@ -46,6 +46,12 @@ def segment_grammar(free: Free) -> str:
     return writer.grammar(_either([value + ends, *map(quote, free.instead)]))
 
 
+def value_grammar(shape: Shape) -> str:
+    """Return the grammar of one value."""
+    writer = _Writer()
+    return writer.grammar(writer.value(shape))
+
+
 @lru_cache(maxsize=256)
 def max_chars(constraint: DecisionConstraint) -> int:
     """Return the most characters that a decision can have."""

@@ -13,7 +13,7 @@ CHARACTER = r'(?:[^"\\\x00-\x1f\x7f-\x9f]|\\["\\nrt])'
 
 def escape(text: str) -> str:
     """Return a regular expression for exactly this text, in a spelling that all engines read."""
-    return "".join(c if c.isascii() and c.isalnum() or c > "\x7e" else f"\\x{ord(c):02x}" for c in text)
+    return "".join(c if (c.isascii() and c.isalnum()) or c > "\x7e" else f"\\x{ord(c):02x}" for c in text)
 
 
 @lru_cache(maxsize=1024)

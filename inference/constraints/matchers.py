@@ -11,7 +11,7 @@ from .vocabulary import Vocabulary
 if TYPE_CHECKING:
     import llguidance
     import numpy
-    import outlines_core
+    import outlines_core  # type: ignore[import-untyped]
     from numpy.typing import NDArray
 
     Mask = NDArray[numpy.bool_]
@@ -21,7 +21,7 @@ class Matcher(Protocol):
     """Says which tokens may come next in one segment. Used once, from start to end."""
 
     def mask(self) -> "Mask":
-        """Return one boolean per token id: whether the token may come next. The array may be reused by the next call."""
+        """Return one boolean per token id: whether the token may come next."""
         ...
 
     def advance(self, token_id: int) -> None:
@@ -120,7 +120,7 @@ class IndexMatcher:
 class GrammarMatcher:
     """Runs an `llguidance` grammar."""
 
-    __slots__ = ("_matcher", "_size", "_words")
+    __slots__ = ("_matcher", "_size")
 
     def __init__(self, matcher: "llguidance.LLMatcher", vocabulary: Vocabulary) -> None:
         self._matcher, self._size = matcher, len(vocabulary.tokens)

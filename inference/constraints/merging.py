@@ -14,8 +14,9 @@ MAX_RECURSION = 3
 """How often one reference is followed on the way to a value; deeper parts are left out of the decoding grammar."""
 
 ANNOTATIONS = frozenset(
-    "$comment $defs $id $schema contentEncoding contentMediaType contentSchema default definitions deprecated "
-    "description discriminator example examples readOnly title writeOnly".split()
+    {"$comment", "$defs", "$id", "$schema", "contentEncoding", "contentMediaType", "contentSchema", "default"}
+    | {"definitions", "deprecated", "description", "discriminator", "example", "examples", "readOnly", "title"}
+    | {"writeOnly"}
 )
 
 

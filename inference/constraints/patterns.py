@@ -263,10 +263,7 @@ def _minus(ranges: Ranges, holes: Ranges) -> Ranges:
     kept = list(ranges)
     for low, high in holes:
         kept = [
-            piece
-            for a, b in kept
-            for piece in ((a, min(b, low - 1)), (max(a, high + 1), b))
-            if piece[0] <= piece[1]
+            piece for a, b in kept for piece in ((a, min(b, low - 1)), (max(a, high + 1), b)) if piece[0] <= piece[1]
         ]
     return tuple(kept)
 

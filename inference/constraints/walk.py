@@ -18,7 +18,6 @@ the walk knows that and does not ask for it again.
 import json
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
-from os.path import commonprefix
 
 from .decision import DecisionConstraint
 from .parts import decision_shapes
@@ -221,9 +220,7 @@ class _Walker:
             self._pending = chosen[-1]
         return chosen not in instead
 
-    def _record(
-        self, fields: tuple[Field, ...], instead: tuple[str, ...], place: str
-    ) -> Generator[Segment, str, bool]:
+    def _record(self, fields: tuple[Field, ...], instead: tuple[str, ...], place: str) -> Generator[Segment, str, bool]:
         lead, index = "{", 0
         while True:
             options = {lead + fields[at].key_text: at for at in _reachable(fields, index)}
@@ -305,8 +302,12 @@ class _Walker:
 
 def _leading_punctuation(texts: Sequence[str]) -> str:
     """Return the punctuation that all texts begin with: names and values are never cut in two."""
-    common = commonprefix(texts)
-    return common[: len(common) - len(common.lstrip(_PUNCTUATION))]
+    lead = ""
+    for characters in zip(*texts, strict=False):
+        if len(set(characters)) > 1 or characters[0] not in _PUNCTUATION:
+            break
+        lead += characters[0]
+    return lead
 
 
 def _reachable(fields: tuple[Field, ...], index: int) -> Iterator[int]:
