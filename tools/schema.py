@@ -25,12 +25,33 @@ _NO_DEFAULT = inspect.Parameter.empty
 
 
 class _Generator(GenerateJsonSchema):
-    """Pydantic's schemas, with one form for a decimal: the decoder then has one to write."""
+    """Pydantic's schemas, made exact where a decoder could otherwise write what the validator refuses."""
 
     def decimal_schema(self, schema: core_schema.DecimalSchema) -> JsonSchemaValue:
+        """Give a decimal one form, the number, with its digits as bounds."""
         bounds = {"le": "maximum", "ge": "minimum", "lt": "exclusiveMaximum", "gt": "exclusiveMinimum"}
         found = {bounds[key]: _number(schema[key]) for key in bounds if key in schema}  # type: ignore[literal-required]
+        places, step = schema.get("decimal_places"), schema.get("multiple_of")
+        if step is None and places is not None:
+            step = Decimal(1).scaleb(-places)
+        if step is not None:
+            found["multipleOf"] = _number(step)
+        if digits := schema.get("max_digits"):
+            limit = 10 ** (digits - (places or 0))
+            found.setdefault("exclusiveMaximum", limit)
+            found.setdefault("exclusiveMinimum", -limit)
         return {"type": "number", **found}
+
+    def dict_schema(self, schema: core_schema.DictSchema) -> JsonSchemaValue:
+        """Say which keys are whole numbers: JSON writes them as strings."""
+        found = super().dict_schema(schema)
+        if schema.get("keys_schema", {}).get("type") == "int":
+            found["propertyNames"] = {"pattern": "^-?[0-9]+$"}
+        return found
+
+    def encode_default(self, dft: Any) -> Any:
+        """Write a decimal as the number that its schema describes."""
+        return _number(dft) if isinstance(dft, Decimal) else super().encode_default(dft)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +134,7 @@ def type_schema(adapter: TypeAdapter[Any]) -> dict[str, Any]:
 
 def refusals(schema: Mapping[str, Any], what: str) -> Iterator[str]:
     """Yield `place: message` when a schema cannot be enforced while decoding."""
-    try:
-        from ..inference.constraints.check import check_schema
-    except ImportError:  # until that part exists
-        return
+    from ..inference.constraints.check import check_schema
 
     try:
         check_schema(schema, what)
