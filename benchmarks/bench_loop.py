@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from peers.build_env import build_env
-from report import describe, machine, measure, median, number, publish, spread, table
+from report import describe, machine, measure, median, number, publish, spread, table, target
 
 ROUNDS = 5
 OURS = "Loopwright"
@@ -100,19 +100,15 @@ def verdict(samples: Samples, cost: Mapping[str, float]) -> str:
     """Return our targets with what was reached, one line each."""
     rivals = {name: us for name, us in cost.items() if name not in (OURS, FLOOR)}
     slope = median(samples[OURS], "slope")
-    lines = [_line("CPU per step", f"{number(cost[OURS])} us", f"<= {TARGET_US:.0f} us", cost[OURS] <= TARGET_US)]
+    lines = [target("CPU per step", f"{number(cost[OURS])} us", f"<= {TARGET_US:.0f} us", cost[OURS] <= TARGET_US)]
     if rivals:
         best = min(rivals, key=rivals.__getitem__)
         lead = rivals[best] / cost[OURS]
         lines.append(
-            _line(f"lead over the best peer, {best}", f"{lead:.1f}x", f">= {TARGET_LEAD:.0f}x", lead >= TARGET_LEAD)
+            target(f"lead over the best peer, {best}", f"{lead:.1f}x", f">= {TARGET_LEAD:.0f}x", lead >= TARGET_LEAD)
         )
-    lines.append(_line("step 50 / step 2", f"{slope:.2f}", f"<= {TARGET_SLOPE}", slope <= TARGET_SLOPE))
+    lines.append(target("step 50 / step 2", f"{slope:.2f}", f"<= {TARGET_SLOPE}", slope <= TARGET_SLOPE))
     return "\n".join(lines) + "\n"
-
-
-def _line(what: str, reached: str, target: str, met: bool) -> str:
-    return f"- {what}: {reached} (target {target}: {'met' if met else 'missed'})"
 
 
 if __name__ == "__main__":

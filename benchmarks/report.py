@@ -65,6 +65,11 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in [cells[0], rule, *cells[1:]]) + "\n"
 
 
+def target(what: str, reached: str, wanted: str, met: bool) -> str:
+    """Return one line about a target."""
+    return f"- {what}: {reached} (target {wanted}: {'met' if met else 'missed'})"
+
+
 def machine() -> dict[str, Any]:
     """Return what the figures were measured on."""
     model = platform.processor() or platform.machine()

@@ -1,4 +1,7 @@
-"""DSPy: `ReAct` on an engine of our own, sync (its faster path), cache off. Its extra call that extracts the answer is not a step."""
+"""DSPy: `ReAct` on an engine of our own, sync (its faster path), cache off.
+
+Its last call, which extracts the answer, counts as no step.
+"""
 # mypy: ignore-errors
 
 import dspy
