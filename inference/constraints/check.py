@@ -12,11 +12,11 @@ from typing import Any
 from ...errors import SchemaRefused
 from . import jail
 from .bounds import bounded_text
-from .compiler import is_tame, segment_regex
 from .lark import value_grammar
+from .leaves import longest
 from .refusal import child
 from .shapes import Either, Items, Record, Shape, Table, Text, shape_of
-from .walk import Free
+from .tameness import is_tame
 
 MAX_BYTES = 64 * 1024
 MAX_NESTING = 32
@@ -24,6 +24,9 @@ MAX_NESTING = 32
 
 MAX_ENUM = 1000
 MAX_PROPERTIES = 200
+MAX_CHARS = 1_000_000
+"""Longest value that may have to be decoded."""
+
 TRIAL_BYTES = 16 * 1024
 """A bounded schema larger than this is compiled for trial."""
 
@@ -42,42 +45,59 @@ def check_schema(schema: Mapping[str, Any], what: str) -> None:
         _check_size(schema)
         _check(json.dumps(schema, ensure_ascii=False, allow_nan=False))
     except SchemaRefused as exc:
-        raise SchemaRefused(what, exc.path, exc.problem) from exc
+        raise SchemaRefused(what, _shortened(exc.path), exc.problem) from exc
     except (TypeError, ValueError, RecursionError) as exc:
         raise SchemaRefused(what, "#", f"not JSON: {exc}") from exc
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=512)
 def _check(schema: str) -> None:
     size = len(schema.encode())
     if size > MAX_BYTES:
         raise SchemaRefused("value", "#", f"{size:,} bytes of schema; at most {MAX_BYTES:,} are accepted")
     text = bounded_text(schema)
     shape = shape_of(json.loads(text))
-    for path, wild in _wild(shape, "#"):
-        regex = segment_regex(Free(wild))
-        ran, reason = jail.run("check_regex", regex) if regex else (True, "")
-        if not ran:
-            problem = f"the pattern cannot be compiled ({reason}); bound its repeats or anchor it with ^ and $"
-            raise SchemaRefused("value", path, problem)
-    if len(text) > TRIAL_BYTES or any(True for _ in _wild(shape, "#")):
-        ran, reason = jail.run("check_grammar", value_grammar(shape))
-        if not ran:
-            raise SchemaRefused("value", "#", f"its grammar cannot be compiled ({reason}); make it smaller")
+    if (characters := longest(shape)) > MAX_CHARS:
+        problem = f"a value may have {characters:,} characters; bound its arrays and strings (maxItems, maxLength)"
+        raise SchemaRefused("value", "#", problem)
+    trials: list[tuple[str, Shape]] = list(_wild(shape, "#"))
+    if len(text) > TRIAL_BYTES:
+        trials.append(("#", shape))
+    if trials:
+        _try(trials)
+
+
+def _try(trials: list[tuple[str, Shape]]) -> None:
+    """Compile and run the grammars of these parts in a child that can be killed."""
+    try:
+        jail.run("try_grammars", [value_grammar(shape) for _, shape in trials])
+    except jail.JailError as exc:
+        path, shape = trials[min(exc.at, len(trials) - 1)]
+        advice = "bound its repeats or anchor it with ^ and $" if isinstance(shape, Text) else "make it smaller"
+        raise SchemaRefused("value", path, f"the decoder cannot run it ({exc}); {advice}") from exc
+
+
+def _shortened(path: str) -> str:
+    return path if len(path) <= 160 else f"{path[:80]}/.../{path[-70:].partition('/')[2]}"
 
 
 def _check_size(schema: Any) -> None:
     """Walk the schema as written, without recursion, and refuse what is too deep or too wide."""
-    todo: list[tuple[Any, str, int]] = [(schema, "#", 0)]
+    todo: list[tuple[Any, str, int, int]] = [(schema, "#", 0, 0)]
     while todo:
-        node, path, depth = todo.pop()
-        if depth > 2 * MAX_NESTING:
+        node, path, nesting, depth = todo.pop()
+        if nesting > MAX_NESTING or depth > 4 * MAX_NESTING:
             raise SchemaRefused("value", path, f"nested deeper than {MAX_NESTING} levels; flatten it")
         if isinstance(node, Mapping):
             _check_width(node, path)
-            todo += [(value, child(path, key), depth + 1) for key, value in node.items()]
+            for key, value in node.items():
+                todo.append((value, child(path, key), nesting + (key not in _NAMED_PARTS), depth + 1))
         elif isinstance(node, list | tuple):
-            todo += [(value, child(path, index), depth + 1) for index, value in enumerate(node)]
+            todo += [(value, child(path, index), nesting, depth + 1) for index, value in enumerate(node)]
+
+
+_NAMED_PARTS = frozenset({"properties", "patternProperties", "$defs", "definitions"})
+"""Keywords whose members are schemas: the keyword itself is no level of nesting."""
 
 
 def _check_width(node: Mapping[Any, Any], path: str) -> None:

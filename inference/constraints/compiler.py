@@ -6,16 +6,17 @@ stay small, in a killable child where an author's pattern decides. What it canno
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from ...errors import CompileFailed
 from . import jail
 from .lark import segment_grammar
-from .leaves import longest, text_node, text_regex, value_regex
+from .leaves import longest, text_regex, value_regex
 from .matchers import ChoiceMatcher, GrammarMatcher, IndexMatcher, Matcher
-from .patterns import Branch, Chars, Node, Repeat, Sequence
-from .shapes import Either, Shape, Text
+from .shapes import Text
+from .tameness import is_tame
 from .vocabulary import Vocabulary
 from .walk import Choice, Free
 
@@ -61,8 +62,8 @@ def _engine(free: Free, vocabulary: Vocabulary) -> Callable[[], Matcher]:
         if is_tame(free.shape):
             index = jail.build_index(regex, vocabulary.tokens, vocabulary.eos_id)
             return lambda: IndexMatcher(index, vocabulary)
-        done, index = jail.run("build_index", regex, vocabulary.tokens, vocabulary.eos_id)
-        if done:
+        with suppress(jail.JailError):
+            index = jail.run("build_index", regex, vocabulary.tokens, vocabulary.eos_id)
             return lambda: IndexMatcher(index, vocabulary)
     return _grammar_engine(free, vocabulary)
 
@@ -116,26 +117,3 @@ class _Greedy:
             found.append(ids[text[at : at + size]])
             at += size
         return found
-
-
-def is_tame(shape: Shape) -> bool:
-    """Return whether the automaton of a shape is known to stay small: no pattern with repeats that vary."""
-    match shape:
-        case Text(format=None):
-            node = text_node(shape)
-            return node is None or _fixed_size(node) <= 256
-        case Either(options):
-            return all(is_tame(option) for option in options)
-        case _:
-            return True
-
-
-def _fixed_size(node: Node) -> int:
-    """Return how many characters a pattern spells out, counting varying repeats as too many."""
-    match node:
-        case Chars():
-            return 1
-        case Sequence(parts) | Branch(parts):
-            return sum(map(_fixed_size, parts))
-        case Repeat(part, least, most):
-            return least * _fixed_size(part) if least == most else 1 << 20

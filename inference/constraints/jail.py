@@ -5,43 +5,61 @@ pickled reply leaves on standard output. No request can hang or swell the proces
 """
 
 import pickle
+import random
+import re
 import resource
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-CPU_S = 2
+CPU_S = 1
 """Seconds of processor time."""
 
 WALL_S = 6.0
 """Seconds until the child is killed, whatever it has used: a busy machine gets some patience."""
 
 MEMORY_BYTES = 1 << 30
+TRIAL_TOKENS = 300
+"""Bytes decoded at random to see that a grammar not only compiles but also runs."""
 
 SENTINEL = b"\x01"
 """Every index begins with this byte, which no JSON text holds: `outlines_core` builds the automaton of a search as
 well, and without a first byte that occurs nowhere else its states multiply (200 characters: 12 s; with it: 35 ms)."""
 
 
-def run(task: str, *arguments: Any) -> tuple[bool, Any]:
-    """Run one of `TASKS` in a child.
+class JailError(Exception):
+    """The child failed or was killed.
 
-    Returns:
-        True and the task's result, or False and a sentence that says what went wrong.
+    Attributes:
+        at: How many parts of the request were done before.
+    """
+
+    def __init__(self, reason: str, at: int) -> None:
+        super().__init__(reason)
+        self.at = at
+
+
+def run(task: str, *arguments: Any) -> Any:
+    """Run one of `TASKS` in a child and return its result.
+
+    Raises:
+        JailError: With a sentence that says what went wrong.
     """
     request = pickle.dumps((task, arguments))
     command = [sys.executable, "-I", __file__]
     try:
         done = subprocess.run(command, input=request, capture_output=True, timeout=WALL_S, check=False)
-    except subprocess.TimeoutExpired:
-        return False, f"it takes more than {WALL_S:g} s"
+    except subprocess.TimeoutExpired as exc:
+        raise JailError(f"it takes more than {WALL_S:g} s", (exc.stderr or b"").count(b"\n")) from exc
     if done.returncode == 0 and done.stdout:
-        return True, pickle.loads(done.stdout)  # noqa: S301 - written by our own child
-    if done.returncode < 0:
-        return False, f"it takes more than {CPU_S} s of processor time or {MEMORY_BYTES >> 20} MiB of memory"
-    reason = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
-    return False, reason[:300] or f"the compiler ended with {done.returncode}"
+        return pickle.loads(done.stdout)  # noqa: S301 - written by our own child
+    lines = done.stderr.decode(errors="replace").split("\n")
+    if done.returncode < 0 or "memory allocation" in lines[-1]:
+        reason = f"it takes more than {CPU_S} s of processor time or {MEMORY_BYTES >> 20} MiB of memory"
+    else:
+        reason = lines[-1][:200] or f"the compiler ended with {done.returncode}"
+    raise JailError(reason, len(lines) - 1)
 
 
 def build_index(regex: str, tokens: tuple[bytes, ...], eos_id: int) -> Any:
@@ -52,29 +70,50 @@ def build_index(regex: str, tokens: tuple[bytes, ...], eos_id: int) -> Any:
     for id_, token in enumerate((*tokens, SENTINEL)):
         if token and id_ != eos_id:
             ids.setdefault(token, []).append(id_)
-    vocabulary = outlines_core.Vocabulary(eos_id, ids)
-    return outlines_core.Index(f"\\x01(?:{regex})", vocabulary)
+    return outlines_core.Index(f"\\x01(?:{regex})", outlines_core.Vocabulary(eos_id, ids))
 
 
-def check_regex(regex: str) -> None:
-    """Build the automaton of a regular expression over single bytes, to see whether it stays small."""
-    build_index(regex, tuple(bytes([code]) for code in range(256)), 256)
+def try_grammars(grammars: Sequence[str]) -> None:
+    """Compile grammars with `llguidance` and decode a random text with each; raises ValueError with the reason.
 
-
-def check_grammar(grammar: str) -> None:
-    """Have `llguidance` read a grammar; raises ValueError with its reason."""
+    One line on standard error marks each grammar done.
+    """
     import llguidance
 
-    failed, notes = llguidance.LLMatcher.validate_grammar_with_warnings(grammar)
-    if failed:
-        raise ValueError(notes[0].partition("\n")[0])
+    tokenizer = llguidance.LLTokenizer(llguidance.TokenizerWrapper(_Bytes()))
+    for grammar in grammars:
+        matcher = llguidance.LLMatcher(tokenizer, llguidance.LLMatcher.grammar_from_lark(grammar), log_level=0)
+        chance = random.Random(0)
+        for _ in range(TRIAL_TOKENS):
+            if matcher.is_error() or matcher.is_stopped():
+                break
+            mask = int.from_bytes(matcher.compute_bitmask(), "little")
+            allowed = [code for code in range(256) if mask >> code & 1]
+            if not allowed or not matcher.consume_token(chance.choice(allowed)):
+                break
+        if matcher.is_error():
+            raise ValueError(_first_reason(matcher.get_error()))
+        print(file=sys.stderr, flush=True)
 
 
-TASKS: dict[str, Callable[..., Any]] = {
-    "build_index": build_index,
-    "check_regex": check_regex,
-    "check_grammar": check_grammar,
-}
+def _first_reason(message: str) -> str:
+    """Return the head of an engine's message, without the expression that it quotes."""
+    return re.split(r":\s+\(", message.partition("\n")[0])[0].rpartition("): ")[2][:160]
+
+
+class _Bytes:
+    """A tokenizer of single bytes."""
+
+    eos_token_id = 256
+    bos_token_id = None
+    tokens = (*(bytes([code]) for code in range(256)), b"<end>")
+    special_token_ids = (256,)
+
+    def __call__(self, text: bytes) -> list[int]:
+        return list(text)
+
+
+TASKS: dict[str, Callable[..., Any]] = {"build_index": build_index, "try_grammars": try_grammars}
 
 
 def main() -> None:
@@ -86,7 +125,8 @@ def main() -> None:
     try:
         reply = TASKS[task](*arguments)
     except Exception as exc:
-        sys.exit(f"{type(exc).__name__}: {exc}")
+        print(str(exc) or type(exc).__name__, end="", file=sys.stderr)
+        sys.exit(1)
     sys.stdout.buffer.write(pickle.dumps(reply))
 
 

@@ -79,8 +79,10 @@ def longest(shape: Shape, wide: int = 1) -> int:
             return 2 + inner
         case Table(key, value, _, most):
             return 2 + most * (longest(key, wide) + 2 + longest(value, wide))
-        case Items(_, _, _, most):
-            return 2 + sum(longest(shape.at(index), wide) + 1 for index in range(most))
+        case Items(head, rest, _, most):
+            first = sum(longest(item, wide) + 1 for item in head[:most])
+            later = max(0, most - len(head)) * (longest(rest, wide) + 1) if rest is not None else 0
+            return 2 + first + later
         case Either(options):
             return max(longest(option, wide) for option in options)
 

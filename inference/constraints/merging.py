@@ -65,7 +65,7 @@ def _follow(root: Raw, reference: Any, place: Place) -> tuple[Any, Place]:
     if not isinstance(reference, str) or not reference.startswith("#"):
         raise Unenforceable(path, f"{reference!r} is outside the schema; copy the definition into $defs")
     if place.trail.count(reference) >= MAX_RECURSION:
-        raise Endless(path, f"{reference!r} leads back to itself and a value would never end; make it optional")
+        raise Endless(path, f"{reference!r} is needed again and again for one value, which would never end")
     target: Any = root
     for part in unquote(reference[1:]).split("/")[1:]:
         key = part.replace("~1", "/").replace("~0", "~")
