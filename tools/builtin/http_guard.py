@@ -124,7 +124,7 @@ def check_url(text: str, rules: HostRules, base: "httpx2.URL | None" = None) -> 
         raise ToolError(f"{host[:100]!r} is not a host name; addresses and single words cannot be fetched")
     if not rules.allows(host):
         raise ToolError(f"host {host} is not allowed; allowed are: {rules.describe()}")
-    port = url.port or _PORTS[url.scheme]
+    port = _PORTS[url.scheme] if url.port is None else url.port
     if port not in rules.ports:
         raise ToolError(f"port {port} is not allowed; allowed are: {', '.join(map(str, sorted(rules.ports)))}")
     return Target(url.copy_with(fragment=None), host, port)
