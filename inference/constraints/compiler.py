@@ -92,12 +92,12 @@ def _tokenizer(vocabulary: Vocabulary) -> "tuple[llguidance.LLTokenizer, int]":
     if quote_id is None:
         quote_id = len(tokens)
         tokens.append(b'"')
-    wrapper = llguidance.TokenizerWrapper(_Greedy(tokens, vocabulary))
+    wrapper = llguidance.TokenizerWrapper(_View(tokens, vocabulary))
     return llguidance.LLTokenizer(wrapper, eos_token=vocabulary.eos_id), quote_id
 
 
-class _Greedy:
-    """What `llguidance` asks of a tokenizer: its tokens, and some way to write a text with them."""
+class _View:
+    """What `llguidance` asks of a tokenizer."""
 
     def __init__(self, tokens: list[bytes], vocabulary: Vocabulary) -> None:
         self.eos_token_id = vocabulary.eos_id
@@ -107,13 +107,4 @@ class _Greedy:
         self._vocabulary = vocabulary
 
     def __call__(self, text: bytes) -> list[int]:
-        """Return the longest token at each place."""
-        ids, at, found = self._vocabulary.id_by_bytes, 0, []
-        while at < len(text):
-            sizes = range(min(self._vocabulary.longest, len(text) - at), 0, -1)
-            size = next((size for size in sizes if text[at : at + size] in ids), 0)
-            if not size:
-                raise ValueError("the vocabulary lacks a byte")
-            found.append(ids[text[at : at + size]])
-            at += size
-        return found
+        return self._vocabulary.ids_of(text)

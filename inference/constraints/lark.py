@@ -31,7 +31,7 @@ def decision_grammar(constraint: DecisionConstraint) -> str:
     if tools:
         calls = [f"{quote(_call_head(name))} {writer.value(arguments)} {_CLOSE}" for name, arguments in tools]
         call = writer.rule("call", _either(calls))
-        options.append(f"{quote(_CALLS)} {call} ({_COMMA} {call}){{0,{constraint.max_calls - 1}}} {_CLOSE_LIST}")
+        options.append(f"{quote(_CALLS)} {call} {_times(call, 0, constraint.max_calls - 1)} {_CLOSE_LIST}")
     if answer is not None:
         options.append(f"{quote(_ANSWER)} {writer.value(answer)}")
     action = writer.rule("action", _either(options))
@@ -173,13 +173,18 @@ def _either(options: list[str]) -> str:
     return options[0] if len(options) == 1 else f"({' | '.join(options)})"
 
 
+def _times(item: str, least: int, most: int) -> str:
+    """Write further items of a list; the engine knows no repetition that ends at 0."""
+    return f"({_COMMA} {item}){{{least},{most}}}" if most else ""
+
+
 def _list(brackets: str, head: list[str], item: str | None, least: int, most: int) -> str:
     """Write a list: the first places one by one, the others by a counted repetition."""
     inner = ""
     spare, wanted = most - len(head), max(0, least - len(head))
     if item is not None and spare > 0:
         first = not head
-        repeat = f"({_COMMA} {item}){{{max(0, wanted - first)},{spare - first}}}"
+        repeat = _times(item, max(0, wanted - first), spare - first)
         inner = f"{item} {repeat}" if first else repeat
         inner = f"({inner})?" if first and not wanted else inner
     for at in range(min(len(head), most) - 1, -1, -1):

@@ -6,7 +6,7 @@ walk allow, and the reverse is tested too.
 
 import json
 from collections.abc import Mapping
-from decimal import Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from random import Random
 from typing import Any
 
@@ -73,14 +73,20 @@ def _whole(low: int, high: int, rng: Random) -> int:
 def _decimal(shape: Fixed, rng: Random) -> str:
     places = rng.choice((0, min(1, shape.places), min(2, shape.places), shape.places))
     unit = Decimal(1).scaleb(-places)
-    low, high = -int(-shape.low // unit), int(shape.high // unit)
+    low, high = _scaled(shape, unit)
     if low > high:
-        places, unit = shape.places, Decimal(1).scaleb(-shape.places)
-        low, high = int(shape.low / unit), int(shape.high / unit)
+        unit = Decimal(1).scaleb(-shape.places)
+        low, high = _scaled(shape, unit)
     value = _whole(low, high, rng) * unit
     if abs(value) >= 10 ** (_EXACT_DIGITS - shape.places):
         value = Decimal(int(value))
     return f"{value or Decimal(0):f}"
+
+
+def _scaled(shape: Fixed, unit: Decimal) -> tuple[int, int]:
+    """Return the bounds counted in units, rounded inwards."""
+    low, high = (shape.low / unit).to_integral_value(ROUND_CEILING), (shape.high / unit).to_integral_value(ROUND_FLOOR)
+    return int(low), int(high)
 
 
 def _string(text: Text, rng: Random) -> str:

@@ -1,6 +1,8 @@
 """A model's tokens as the constraint engines need them: bytes by id, and the id that ends a text."""
 
 import hashlib
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -12,10 +14,13 @@ class Vocabulary:
     Attributes:
         tokens: The bytes that each token id stands for; empty for ids that never stand for text.
         eos_id: The id that ends a text; its bytes are ignored.
+        encode: The tokenizer's own way to write a text, asked for where a grammar forces text inside a free
+            segment; without it the longest token at each place is taken.
     """
 
     tokens: tuple[bytes, ...]
     eos_id: int
+    encode: Callable[[str], Sequence[int]] | None = None
 
     @cached_property
     def fingerprint(self) -> str:
@@ -35,6 +40,25 @@ class Vocabulary:
     def longest(self) -> int:
         """Bytes of the longest token."""
         return max(map(len, self.tokens), default=0)
+
+    def ids_of(self, text: bytes) -> list[int]:
+        """Return the tokens of a text.
+
+        Raises:
+            ValueError: The vocabulary lacks one of its bytes.
+        """
+        if self.encode is not None:
+            with suppress(UnicodeDecodeError):
+                return list(self.encode(text.decode()))
+        found, at = [], 0
+        while at < len(text):
+            sizes = range(min(self.longest, len(text) - at), 0, -1)
+            size = next((size for size in sizes if text[at : at + size] in self.id_by_bytes), 0)
+            if not size:
+                raise ValueError(f"no token begins with byte {text[at]}")
+            found.append(self.id_by_bytes[text[at : at + size]])
+            at += size
+        return found
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Vocabulary) and other.fingerprint == self.fingerprint
