@@ -110,7 +110,7 @@ def _token_bytes(tokenizer: "tokenizers.Tokenizer") -> tuple[bytes, ...]:
         if id_ in added:
             table.append(b"" if added[id_].special else added[id_].content.encode())
         else:
-            table.append(bytes(to_byte[char] for char in tokenizer.id_to_token(id_)))
+            table.append(bytes(to_byte[char] for char in tokenizer.id_to_token(id_) or ""))
     return tuple(table)
 
 

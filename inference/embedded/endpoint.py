@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -87,7 +87,7 @@ class EmbeddedEndpoint:
         """Return how long the prompt is, in tokens."""
         return len(self._codec.prompt(messages))
 
-    async def stream(self, request: CompletionRequest) -> AsyncIterator[Delta]:
+    async def stream(self, request: CompletionRequest) -> AsyncGenerator[Delta, None]:
         """Yield the completion as it is decoded. Closing the iterator stops decoding at the next token.
 
         Raises:

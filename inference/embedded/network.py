@@ -92,7 +92,8 @@ class Network:
         binding.bind_cpu_input("total_sequence_length", numpy.array(total, dtype=numpy.int32))
         binding.bind_output("logits", "cpu", 0, numpy.float32, logits.shape, logits.ctypes.data)
         self._session.run_with_iobinding(binding)
-        return logits[0, 0]
+        last: Logits = logits[0, 0]
+        return last
 
 
 class PrefixCache:

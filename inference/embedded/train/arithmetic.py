@@ -53,7 +53,10 @@ IMPERATIVE: tuple[Pair, ...] = (
     ("square {a}", "{a} ** 2"),
 )
 STORIES: tuple[Pair, ...] = (
-    ("(I have|we have|there are) {a} boxes with {b} (apples|pens|books|eggs) each, how many (in total|is that)", "{a} * {b}"),
+    (
+        "(I have|we have|there are) {a} boxes with {b} (apples|pens|books|eggs) each, how many (in total|is that)",
+        "{a} * {b}",
+    ),
     ("(one|a|each) ticket costs {a} (euros|dollars|), (what do|how much are) {b} (cost|tickets)", "{a} * {b}"),
     ("I had {a} (euros|dollars|coins) and spent {b}, (what is left|how much is left|how much remains)", "{a} - {b}"),
     ("we drove {a} km yesterday and {b} km today, how far in total", "{a} + {b}"),
@@ -79,7 +82,10 @@ def draw(rng: Random, *, held: bool, given: str | None) -> tuple[str, dict[str, 
     template, expression = rng.choice(pairs)
     small = rng.random() < 0.6
     slots = {key: _operand(rng, small) for key in "abc"}
-    slots |= {"p": str(rng.choice((5, 10, 12, 15, 19, 20, 25, 30, 40, 50, 75, rng.randint(1, 99)))), "e": str(rng.randint(2, 9))}
+    slots |= {
+        "p": str(rng.choice((5, 10, 12, 15, 19, 20, 25, 30, 40, 50, 75, rng.randint(1, 99)))),
+        "e": str(rng.randint(2, 9)),
+    }
     if given is not None:
         slots["a"] = given
     if pairs in (BINARY, LONGER) or (held and template.startswith("{a} (lots|red)")):

@@ -54,7 +54,7 @@ def collate(rows: list[Encoded], shape: Shape, pad: int) -> Batch:
     return torch.from_numpy(ids), torch.from_numpy(padded[0]), torch.from_numpy(padded[1]), torch.from_numpy(weight)
 
 
-class Steps(Dataset[Batch]):
+class Steps(Dataset[Batch]):  # type: ignore[misc]
     """The batch of every step; step and seed decide it, so training resumes where it stood."""
 
     def __init__(self, tokenizer: str, seed: int, first: int, count: int) -> None:

@@ -6,6 +6,7 @@ from random import Random
 from typing import Any
 
 from . import arithmetic, values
+from .builtin_tools import SIGNATURES
 from .grammar import expand
 from .skills import Ask, Parameter, Skill, Tool, make_tool
 
@@ -50,7 +51,16 @@ _CONVERT_HELD = (
     "rewrite {v} {s} using {t}",
     "the label says {v} {s} but I think in {t}, so what is it",
 )
-_FACTORS = {"km": 1000.0, "miles": 1609.344, "m": 1.0, "feet": 0.3048, "ft": 0.3048, "inches": 0.0254, "cm": 0.01, "mi": 1609.344}
+_FACTORS = {
+    "km": 1000.0,
+    "miles": 1609.344,
+    "m": 1.0,
+    "feet": 0.3048,
+    "ft": 0.3048,
+    "inches": 0.0254,
+    "cm": 0.01,
+    "mi": 1609.344,
+}
 
 
 def _convert_units(rng: Random, held: bool, given: str | None) -> Ask:
@@ -72,7 +82,8 @@ def _current_time(rng: Random, held: bool, given: str | None) -> Ask:
     del given
     if rng.random() < 0.35:
         template = (
-            "(what time is it|what's the time|tell me the time|current time|give me the current time|what is the date today|"
+            "(what time is it|what's the time|tell me the time|current time|give me the current time|"
+            "what is the date today|"
             "what day is it|the time now|which date is today|what is today's date|time check)"
         )
         template = "(got the time|do you know how late it is)" if held else template
@@ -96,7 +107,9 @@ def _moment(rng: Random) -> str:
 def _clock(rng: Random, zone: str) -> str:
     """Return a time as the tools show it."""
     stamp = f"{values.date(rng)}T{rng.randint(0, 23):02d}:{rng.randint(0, 59):02d}:{rng.randint(0, 59):02d}"
-    return f"{stamp}{rng.choice(('+00:00', '+01:00', '+02:00', '-05:00', '+09:00'))} {zone}, {rng.choice(values.WEEKDAYS)}"
+    return (
+        f"{stamp}{rng.choice(('+00:00', '+01:00', '+02:00', '-05:00', '+09:00'))} {zone}, {rng.choice(values.WEEKDAYS)}"
+    )
 
 
 def _zone_name(rng: Random) -> str:
@@ -168,7 +181,10 @@ _ZONE = (
     "a (call|meeting|flight) at {d} {s}: (what time is that|when is that) in {t}",
     "time zone conversion of {d}, {s} to {t}",
 )
-_ZONE_HELD = ("it says {d} for {s}, what does the clock in {t} say then", "{t} time for {d} ({s})".replace("(", "").replace(")", ""))
+_ZONE_HELD = (
+    "it says {d} for {s}, what does the clock in {t} say then",
+    "{t} time for {d} ({s})".replace("(", "").replace(")", ""),
+)
 
 
 def _convert_zone(rng: Random, held: bool, given: str | None) -> Ask:
@@ -201,7 +217,10 @@ def _text_statistics(rng: Random, held: bool, given: str | None) -> Ask:
     text = given or values.sentence(rng)
     quote = rng.choice(('"', '"', "'"))
     train = (
-        "(how many words are in|how many words has|count the words in|how long is|how many characters are in|word count of) {q}{t}{q}",
+        (
+            "(how many words are in|how many words has|count the words in|how long is|how many characters "
+            "are in|word count of) {q}{t}{q}"
+        ),
         "(text statistics|statistics|stats|numbers) (for|of|on|about) {q}{t}{q}",
         "(count|analyse|analyze|measure) (the words of|the text|this text:|the sentence|) {q}{t}{q}",
         "(count the words|how many words|how many letters|word count): {t}",
@@ -215,7 +234,9 @@ def _text_statistics(rng: Random, held: bool, given: str | None) -> Ask:
 
 
 def _read_artifact(rng: Random, held: bool, given: str | None) -> Ask:
-    name = given or rng.choice((values.identifier(rng), f"art_{values.syllables(rng, 2)}", f"{rng.randint(1, 9)}.{rng.randint(1, 3)}"))
+    name = given or rng.choice(
+        (values.identifier(rng), f"art_{values.syllables(rng, 2)}", f"{rng.randint(1, 9)}.{rng.randint(1, 3)}")
+    )
     offset = rng.choice((None, None, rng.randint(1, 40) * 100, rng.randint(1, 9999)))
     train = (
         "(read|open|show|show me|get|load|print|fetch) (the|) artifact {a}{o}",
@@ -224,7 +245,13 @@ def _read_artifact(rng: Random, held: bool, given: str | None) -> Ask:
         "artifact {a}{o}",
     )
     unseen = ("bring up the artifact called {a}{o}", "I want to see what artifact {a} holds{o}")
-    tail = "" if offset is None else rng.choice((" from offset {f}", " at offset {f}", " starting at {f}", ", offset {f}", " from position {f}"))
+    tail = (
+        ""
+        if offset is None
+        else rng.choice(
+            (" from offset {f}", " at offset {f}", " starting at {f}", ", offset {f}", " from position {f}")
+        )
+    )
     text = rng.choice(unseen if held else train).replace("{o}", tail)
     arguments: dict[str, Any] = {"artifact_id": name}
     if offset is not None:
@@ -235,7 +262,10 @@ def _read_artifact(rng: Random, held: bool, given: str | None) -> Ask:
 def _fetch_url(rng: Random, held: bool, given: str | None) -> Ask:
     url = given or values.url(rng)
     train = (
-        "(fetch|open|get|download|load|read|visit|retrieve|grab) (the page|the url|the site|the website|the page at|) {u}",
+        (
+            "(fetch|open|get|download|load|read|visit|retrieve|grab) (the page|the url|the site|the website|"
+            "the page at|) {u}"
+        ),
         "(what does|what is on|what's on|what does it say on) {u}",
         "(show me|give me|get me) (the content of|the page|what is at|the text of) {u}",
         "(look at|check|go to|browse to) {u} (and tell me what it says|)",
@@ -258,59 +288,12 @@ _MAKERS = {
 }
 
 
-def _p(key: str, kind: str = "string", description: str = "", default: Any = None) -> Parameter:
-    return Parameter(key, kind, default is None, default, description)
-
-
-_SIGNATURES: dict[str, tuple[tuple[str, ...], tuple[Parameter, ...]]] = {
-    "calculate": (
-        ("Work out an arithmetic expression exactly.", "Work out an arithmetic expression exactly.", "Evaluate an arithmetic expression.", "Work out a calculation exactly.", "Compute the value of an expression.", "Return the result of an arithmetic expression."),
-        (_p("expression", "string", "For example `17 * 23`, `(2 + 3) / 4`, `15% of 80` or `sqrt(2)`."),),
-    ),
-    "convert_units": (
-        ("Convert a value from one unit to another.", "Convert a quantity between units of measurement.", "Return a value in another unit."),
-        (_p("value", "number", "The number to convert."), _p("source", "string", "Unit of the value, e.g. miles, kg, °F, km/h or GiB."), _p("target", "string", "Unit wanted, e.g. km.")),
-    ),
-    "current_time": (
-        ("Return the current date and time.", "Return the current date and time.", "Tell the time in a time zone.", "Return the time now."),
-        (_p("time_zone", "string", "IANA name, e.g. Europe/Berlin.", "UTC"),),
-    ),
-    "shift_date": (
-        ("Add days, months and years to a date; negative numbers go back.", "Return a date some days, months or years later or earlier.", "Move a date by days, months and years.", "Add time to a date."),
-        (_p("date", "date", "ISO date, e.g. 2026-02-28."), _p("days", "integer", "", 0), _p("months", "integer", "", 0), _p("years", "integer", "", 0)),
-    ),
-    "date_difference": (
-        ("Count the days from one date to another, also in weeks and in months.", "Return the days between two dates.", "Count the time from one date to another.", "Return how far two dates are apart."),
-        (_p("start", "date", "ISO date, e.g. 2026-01-31."), _p("end", "date", "ISO date; before start, the count is negative.")),
-    ),
-    "convert_time_zone": (
-        ("Convert a local time from one time zone to another.", "Convert a time from one time zone to another.", "Return a moment in another time zone."),
-        (_p("time", "date-time", "Local time in the source zone, without offset, e.g. 2026-03-01T09:30:00."), _p("source", "string", "IANA name, e.g. America/New_York."), _p("target", "string", "IANA name, e.g. Asia/Tokyo.")),
-    ),
-    "query_json": (
-        ("Pick values out of a JSON document.", "Read a value from a JSON document.", "Run a query on a JSON document and return what it finds."),
-        (_p("document", "string", "The JSON text."), _p("query", "string", "For example `store.books[0].title`, `books[*].price | sum` or `books[?price>10].title`.")),
-    ),
-    "text_statistics": (
-        ("Count the characters, words, lines and sentences of a text.", "Count the words, characters and sentences of a text.", "Return statistics of a text."),
-        (_p("text", "string", "The text."),),
-    ),
-    "read_artifact": (
-        ("Read one page of a long result that was cut short.", "Read the full text of a stored result.", "Return a part of an artifact, such as a long tool result.", "Page through a stored artifact."),
-        (_p("artifact_id", "string", "The id given where the result was cut."), _p("offset", "integer", "Character to begin at; each page says where the next begins.", 0)),
-    ),
-    "fetch_url": (
-        ("Fetch a web page and return its text.", "Return the text at a URL.", "Download a page."),
-        (_p("url", "string", "Address of the page."),),
-    ),
-}
-
-NAMES = tuple(_SIGNATURES)
+NAMES = tuple(SIGNATURES)
 
 
 def make(name: str, rng: Random) -> Skill:
     """Return the skill of a built-in tool, its description varied, parameter descriptions shown or not."""
-    descriptions, parameters = _SIGNATURES[name]
+    descriptions, parameters = SIGNATURES[name]
     if rng.random() < 0.5:
         parameters = tuple(Parameter(p.key, p.kind, p.required, p.default) for p in parameters)
     return BuiltIn(make_tool(name, rng.choice(descriptions), parameters), name)

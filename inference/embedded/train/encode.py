@@ -14,6 +14,7 @@ from tokenizers import Tokenizer
 
 from .generator import Conversation, Turn
 from .skills import Tool
+from .tokenizer import token_id
 
 Ids = tuple[int, ...]
 
@@ -41,9 +42,9 @@ class Encoder:
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
         self._cache: dict[str, Ids] = {}
-        self.roles = {role: tokenizer.token_to_id(f"<|{role}|>") for role in ("system", "user", "assistant")}
-        self.end = tokenizer.token_to_id("<|end|>")
-        self.pad = tokenizer.token_to_id("<|pad|>")
+        self.roles = {role: token_id(tokenizer, role) for role in ("system", "user", "assistant")}
+        self.end = token_id(tokenizer, "end")
+        self.pad = token_id(tokenizer, "pad")
 
     def text(self, text: str) -> Ids:
         """Return the tokens of a piece of text; short pieces are remembered."""

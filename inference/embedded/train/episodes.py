@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
-from . import builtin_skills, invented, values
+from . import builtin_skills, invented, joins, values
 from .builtin_skills import BuiltIn
-from .grammar import dress, mark
+from .grammar import dress, expand, mark
 from .invented import Invented
 from .skills import Ask, Skill
 
@@ -43,17 +43,6 @@ class Episode:
 
 
 NO_TOOL = Episode("no_tool", "", (), "No tool fits.", "I have no tool for that.")
-_JOINS = ("{a} and {b}", "{a}, and {b}", "{a}. also, {b}", "{a}; {b}", "{a} and also {b}", "{a}. {b}", "1. {a} 2. {b}", "both: {a}, {b}", "{a}, and then also {b}", "{a} plus: {b}", "two things: {a}; {b}", "{a}? and {b}")
-_JOINS_HELD = ("{a}, while you are at it {b}", "{a} as well as {b}", "I have two wishes: {a} / {b}")
-_CHAINS = ("{a}, then {b}", "{a} and then {b}", "{a}. then {b}", "first {a}, then {b}", "{a}, and with the result {b}", "{a}; after that {b}", "{a}. after that, {b}", "{a} and use that to {b}", "{a}, next {b}")
-_CHAINS_HELD = ("{a}, and once you have it {b}", "start with this: {a}. followed by: {b}")
-_THAT = ("that", "it", "the result", "the answer", "that result", "this", "that value", "what you get")
-_CHAT = (
-    "who wrote (hamlet|faust|dracula|the odyssey)|what is the capital of (peru|norway|kenya|chad)|tell me a joke|sing a song|write a poem about (love|rain|autumn|cats)|how are you|"
-    "what do you think about (politics|football|art)|explain quantum physics|who won the world cup|do you like (cheese|music|dogs)|what is the meaning of life|"
-    "paint a picture of a (horse|house|ship)|recommend a good (book|film|restaurant)|why is the sky blue|how old is the (earth|sun|moon)|"
-    "translate hello into (french|greek|polish)|make me a sandwich|order a pizza|call my (mother|brother|boss)|play some music|turn off the lights|who are you|what can you cook"
-)  # fmt: skip
 
 
 def draw_episode(rng: Random, offered: Sequence[Skill], *, held: bool, unseen: bool) -> Episode:
@@ -65,7 +54,13 @@ def draw_episode(rng: Random, offered: Sequence[Skill], *, held: bool, unseen: b
         held: Use wordings that training never sees.
         unseen: Ask for absent tools that training never sees, too.
     """
-    kinds: tuple[tuple[str, float], ...] = (("one", 0.46), ("parallel", 0.17), ("chain", 0.15), ("error", 0.11), ("no_tool", 0.11))
+    kinds: tuple[tuple[str, float], ...] = (
+        ("one", 0.46),
+        ("parallel", 0.17),
+        ("chain", 0.15),
+        ("error", 0.11),
+        ("no_tool", 0.11),
+    )
     kind = rng.choices([k for k, _ in kinds], [w for _, w in kinds])[0]
     for _ in range(8):
         episode = _MAKERS[kind](rng, offered, held, unseen)
@@ -111,7 +106,9 @@ def _one(rng: Random, offered: Sequence[Skill], held: bool, unseen: bool) -> Epi
     plain = [s for s in offered if s.tool.name in ("calculate", "convert_units")]
     skill = rng.choice(plain) if plain and rng.random() < 0.35 else rng.choice(offered)
     ask = skill.ask(rng, held=held)
-    kind = skill.tool.name if skill.tool.name in ("calculate", "convert_units") and isinstance(skill, BuiltIn) else "one"
+    kind = (
+        skill.tool.name if skill.tool.name in ("calculate", "convert_units") and isinstance(skill, BuiltIn) else "one"
+    )
     return _episode(kind, ask.text, (Step(f"Use {skill.tool.name}.", (_call(skill, ask),)),), rng, held)
 
 
@@ -122,7 +119,7 @@ def _parallel(rng: Random, offered: Sequence[Skill], held: bool, unseen: bool) -
         return _pair(rng, first, held)
     second = rng.choice(offered)
     one, two = first.ask(rng, held=held), second.ask(rng, held=held)
-    join = rng.choice(_JOINS_HELD if held else _JOINS)
+    join = rng.choice(joins.JOINS_HELD if held else joins.JOINS)
     text = join.replace("{a}", one.text).replace("{b}", two.text)
     step = Step(f"Use {first.tool.name} and {second.tool.name}.", (_call(first, one), _call(second, two)))
     return _episode("parallel", text, (step,), rng, held)
@@ -156,9 +153,13 @@ def _chain(rng: Random, offered: Sequence[Skill], held: bool, unseen: bool) -> E
     if mark(value) not in two.text:
         return None
     main = getattr(second, "main", None)
-    names = (*_THAT, f"the {str(main).replace('_', ' ')}", f"that {str(main).replace('_', ' ')}") if main else _THAT
+    names = (
+        (*joins.THAT, f"the {str(main).replace('_', ' ')}", f"that {str(main).replace('_', ' ')}")
+        if main
+        else joins.THAT
+    )
     follow = two.text.replace(mark(value), rng.choice(names))
-    text = rng.choice(_CHAINS_HELD if held else _CHAINS).replace("{a}", one.text).replace("{b}", follow)
+    text = rng.choice(joins.CHAINS_HELD if held else joins.CHAINS).replace("{a}", one.text).replace("{b}", follow)
     steps = (
         Step(f"Use {first.tool.name}, then {second.tool.name}.", (Call(first.tool.name, one.arguments, result),)),
         Step(f"Now use {second.tool.name}.", (_call(second, two),)),
@@ -196,7 +197,10 @@ def _handed_over(rng: Random, first: Skill, second: Skill) -> tuple[str | None, 
         return None, ""
     if rng.random() < 0.5:
         return value, value
-    fields = {key: made, rng.choice(("name", "city", "state", "note")): rng.choice((values.name, values.city, values.words))(rng)}
+    fields = {
+        key: made,
+        rng.choice(("name", "city", "state", "note")): rng.choice((values.name, values.city, values.words))(rng),
+    }
     if rng.random() < 0.3:
         fields = dict(reversed(fields.items()))
     return value, json.dumps(fields, separators=(",", ":"))
@@ -215,7 +219,10 @@ def _error(rng: Random, offered: Sequence[Skill], held: bool, unseen: bool) -> E
         return replace(episode, last_thought=f"{name} failed.", answer=f"{name} failed: {text}")
     if draw < 0.75:
         reason, text = rng.choice(_transient(name))
-        steps = (Step(f"Use {name}.", (Call(name, ask.arguments, text, reason),)), Step(f"Retry {name}.", (_call(skill, ask),)))
+        steps = (
+            Step(f"Use {name}.", (Call(name, ask.arguments, text, reason),)),
+            Step(f"Retry {name}.", (_call(skill, ask),)),
+        )
         return _episode("error", ask.text, steps, rng, held)
     return _corrected(rng, skill, ask, held)
 
@@ -234,7 +241,10 @@ def _failure(rng: Random, ask: Ask, name: str) -> tuple[str, str]:
             ("tool_error", f"{rng.choice(values.WORDS)} is broken"),
             ("tool_error", f"cannot read {value}"),
             ("tool_withdrawn", "this tool is switched off"),
-            ("tool_crashed", f"tool {name!r} failed ({rng.choice(('ValueError', 'KeyError', 'RuntimeError', 'OSError'))})"),
+            (
+                "tool_crashed",
+                f"tool {name!r} failed ({rng.choice(('ValueError', 'KeyError', 'RuntimeError', 'OSError'))})",
+            ),
         )
     )
 
@@ -251,7 +261,11 @@ def _transient(name: str) -> tuple[tuple[str, str], ...]:
 
 def _corrected(rng: Random, skill: Skill, ask: Ask, held: bool) -> Episode | None:
     """The task has a slip that the tool points out together with the right value."""
-    strings = [k for k, v in ask.arguments.items() if isinstance(v, str) and 2 <= len(v) <= 24 and '"' not in v and not _is_enum(skill, k)]
+    strings = [
+        k
+        for k, v in ask.arguments.items()
+        if isinstance(v, str) and 2 <= len(v) <= 24 and '"' not in v and not _is_enum(skill, k)
+    ]
     if not strings:
         return None
     key = rng.choice(strings)
@@ -259,7 +273,15 @@ def _corrected(rng: Random, skill: Skill, ask: Ask, held: bool) -> Episode | Non
     right = _slip(wrong, rng)
     if mark(wrong) not in ask.text or right == wrong:
         return None
-    text = rng.choice((f'unknown {key} "{wrong}"; did you mean "{right}"?', f"{key}: no {wrong}, use {right}", f"{key} must be {right}", f"invalid {key} {wrong}. try {right}", f"{wrong} is not known, but {right} is"))
+    text = rng.choice(
+        (
+            f'unknown {key} "{wrong}"; did you mean "{right}"?',
+            f"{key}: no {wrong}, use {right}",
+            f"{key} must be {right}",
+            f"invalid {key} {wrong}. try {right}",
+            f"{wrong} is not known, but {right} is",
+        )
+    )
     reason = rng.choice(("arguments_invalid", "tool_error", "tool_error"))
     fixed = Call(skill.tool.name, {**ask.arguments, key: right}, ask.result)
     name = skill.tool.name
@@ -302,9 +324,7 @@ def _no_tool(rng: Random, offered: Sequence[Skill], held: bool, unseen: bool) ->
 
 
 def _chat(rng: Random) -> str:
-    from .grammar import expand
-
-    return expand(f"({_CHAT})", rng, {})
+    return expand(f"({joins.CHAT})", rng, {})
 
 
 _MAKERS: dict[str, Callable[[Random, Sequence[Skill], bool, bool], Episode | None]] = {

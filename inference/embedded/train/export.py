@@ -58,7 +58,7 @@ def export(state: Path, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(state / "tokenizer.json", folder / "tokenizer.json")
     vocabulary = tokenizers.load(folder / "tokenizer.json")
-    pad, end = vocabulary.token_to_id("<|pad|>"), vocabulary.token_to_id("<|end|>")
+    pad, end = tokenizers.token_id(vocabulary, "pad"), tokenizers.token_id(vocabulary, "end")
     write_json(folder / "config.json", hugging_face_config(config, pad=pad, end=end))
     write_json(folder / "tokenizer_config.json", tokenizers.config())
     weights = {name: value.to(torch.float16).contiguous() for name, value in content["model"].items()}

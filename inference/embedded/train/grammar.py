@@ -112,6 +112,10 @@ def _typo(text: str, rng: Random) -> str:
     word = words[index]
     at = rng.randrange(1, len(word) - 1)
     words[index] = rng.choice(
-        (word[:at] + word[at + 1] + word[at] + word[at + 2 :], word[:at] + word[at + 1 :], word[:at] + word[at] + word[at:])
+        (
+            word[:at] + word[at + 1] + word[at] + word[at + 2 :],
+            word[:at] + word[at + 1 :],
+            word[:at] + word[at] + word[at:],
+        )
     )
     return " ".join(words)

@@ -80,9 +80,7 @@ def build_graph(config: ModelConfig, weights: Path) -> ModelProto:
         x = _feed_forward(graph, config, index, x)
     last = graph.add("Gather", [x, graph.constant("last", [-1], TensorProto.INT64)], axis=1)
     normed = _norm(graph, config, last, "model.norm.weight")
-    graph.nodes.append(
-        helper.make_node("MatMul", [normed, graph.add("Transpose", [table], perm=[1, 0])], ["logits"])
-    )
+    graph.nodes.append(helper.make_node("MatMul", [normed, graph.add("Transpose", [table], perm=[1, 0])], ["logits"]))
     inputs, outputs = _signature(config)
     proto = helper.make_graph(graph.nodes, "loopwright_embedded", inputs, outputs, graph.initializers)
     opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(_CONTRIB, 1)]
@@ -93,7 +91,9 @@ def _rope(graph: GraphBuilder, config: ModelConfig) -> tuple[str, str]:
     """Return cosine and sine tables of shape (positions, head_dim / 2), computed once at load."""
     half = config.head_dim // 2
     rates = [config.rope_theta ** (-i / half) for i in range(half)]
-    limits = [graph.constant(f"range_{n}", n, TensorProto.FLOAT) for n in (0.0, float(config.max_position_embeddings), 1.0)]
+    limits = [
+        graph.constant(f"range_{n}", n, TensorProto.FLOAT) for n in (0.0, float(config.max_position_embeddings), 1.0)
+    ]
     positions = graph.add("Unsqueeze", [graph.add("Range", limits), graph.constant("axis", [1], TensorProto.INT64)])
     angles = graph.add("Mul", [positions, graph.constant("rates", rates, TensorProto.FLOAT)])
     return graph.add("Cos", [angles]), graph.add("Sin", [angles])
@@ -101,7 +101,13 @@ def _rope(graph: GraphBuilder, config: ModelConfig) -> tuple[str, str]:
 
 def _norm(graph: GraphBuilder, config: ModelConfig, x: str, weight: str) -> str:
     return str(
-        graph.add("SimplifiedLayerNormalization", [x, graph.weight(weight)], axis=-1, epsilon=config.rms_norm_eps, stash_type=1)
+        graph.add(
+            "SimplifiedLayerNormalization",
+            [x, graph.weight(weight)],
+            axis=-1,
+            epsilon=config.rms_norm_eps,
+            stash_type=1,
+        )
     )
 
 
@@ -151,7 +157,7 @@ def _signature(config: ModelConfig) -> tuple[list[ValueInfoProto], list[ValueInf
     outputs = [value("logits", TensorProto.FLOAT, ["batch", 1, config.vocab_size])]
     for index in range(config.num_hidden_layers):
         for part in ("key", "value"):
-            shape = ["batch", config.heads, "capacity", config.head_dim]
+            shape: list[str | int] = ["batch", config.heads, "capacity", config.head_dim]
             inputs.append(value(f"past_{part}_{index}", TensorProto.FLOAT, shape))
             outputs.append(value(f"present_{part}_{index}", TensorProto.FLOAT, shape))
     return inputs, outputs

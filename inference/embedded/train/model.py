@@ -65,7 +65,7 @@ def causal_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return torch.cat(out, dim=2)
 
 
-class RMSNorm(nn.Module):
+class RMSNorm(nn.Module):  # type: ignore[misc]
     """Root-mean-square normalisation, computed in float32."""
 
     def __init__(self, size: int, eps: float) -> None:
@@ -74,11 +74,13 @@ class RMSNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the normalised input."""
         wide = x.float()
-        return (wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + self.eps) * self.weight).to(x.dtype)
+        out: Tensor = wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + self.eps) * self.weight
+        return out.to(x.dtype)
 
 
-class Attention(nn.Module):
+class Attention(nn.Module):  # type: ignore[misc]
     """Causal self-attention with rotary positions."""
 
     def __init__(self, config: ModelConfig) -> None:
@@ -91,6 +93,7 @@ class Attention(nn.Module):
         self.o_proj = nn.Linear(size, size, bias=False)
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        """Mix positions of shape (batch, length, hidden_size)."""
         batch, length, size = x.shape
         shape = (batch, length, self.heads, self.head_dim)
         q, k, v = (p(x).view(shape).transpose(1, 2) for p in (self.q_proj, self.k_proj, self.v_proj))
@@ -100,7 +103,7 @@ class Attention(nn.Module):
         return out
 
 
-class MLP(nn.Module):
+class MLP(nn.Module):  # type: ignore[misc]
     """SwiGLU feed-forward block."""
 
     def __init__(self, config: ModelConfig) -> None:
@@ -110,11 +113,12 @@ class MLP(nn.Module):
         self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Transform each position."""
         out: Tensor = self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
         return out
 
 
-class Block(nn.Module):
+class Block(nn.Module):  # type: ignore[misc]
     """One layer: attention and feed-forward, each behind a norm and added to the stream."""
 
     def __init__(self, config: ModelConfig) -> None:
@@ -125,12 +129,13 @@ class Block(nn.Module):
         self.post_attention_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        """Return the stream behind this layer."""
         x = x + self.self_attn(self.input_layernorm(x), cos, sin)
         out: Tensor = x + self.mlp(self.post_attention_layernorm(x))
         return out
 
 
-class Decoder(nn.Module):
+class Decoder(nn.Module):  # type: ignore[misc]
     """Embeddings, layers and final norm; returns hidden states."""
 
     def __init__(self, config: ModelConfig) -> None:
@@ -140,6 +145,7 @@ class Decoder(nn.Module):
         self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
 
     def forward(self, ids: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        """Return hidden states of shape (batch, length, hidden_size)."""
         x = self.embed_tokens(ids)
         for layer in self.layers:
             x = layer(x, cos, sin)
@@ -147,7 +153,7 @@ class Decoder(nn.Module):
         return out
 
 
-class LanguageModel(nn.Module):
+class LanguageModel(nn.Module):  # type: ignore[misc]
     """A causal language model whose output matrix is its embedding matrix."""
 
     def __init__(self, config: ModelConfig) -> None:

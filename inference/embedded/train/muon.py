@@ -24,14 +24,14 @@ def orthogonalise(matrices: Tensor, steps: int = 5) -> Tensor:
     return x.float()
 
 
-class Muon(torch.optim.Optimizer):
+class Muon(torch.optim.Optimizer):  # type: ignore[misc]
     """Nesterov momentum, orthogonalised; matrices of one shape are handled together."""
 
     def __init__(self, params: Iterable[Tensor], lr: float = 0.02, momentum: float = 0.95) -> None:
         super().__init__(list(params), {"lr": lr, "momentum": momentum})
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+    @torch.no_grad()  # type: ignore[untyped-decorator]
+    def step(self, closure: Callable[[], float] | None = None) -> None:
         """Update every matrix."""
         del closure
         for group in self.param_groups:

@@ -23,7 +23,6 @@ class Ask:
         text: The request in words, values marked, lower case, without final punctuation.
         arguments: The right arguments, in the order of the signature.
         result: What the tool answers.
-        followed: A wording with `{that}` where the result of an earlier call belongs, for chains.
     """
 
     text: str
@@ -34,7 +33,10 @@ class Ask:
 class Skill(Protocol):
     """Makes requests for one tool."""
 
-    tool: Tool
+    @property
+    def tool(self) -> Tool:
+        """The tool."""
+        ...
 
     def ask(self, rng: Random, *, held: bool = False, given: str | None = None) -> Ask:
         """Return a request.

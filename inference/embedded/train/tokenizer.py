@@ -30,7 +30,7 @@ FIXED = (
     '" tool="',
     '" error="',
     ',{"tool":"',
-    ']}',
+    "]}",
     '">',
     "</observation>",
 )
@@ -78,6 +78,14 @@ def train(texts: Iterable[str]) -> Tokenizer:
 def load(path: Path) -> Tokenizer:
     """Return the tokenizer stored at a path."""
     return Tokenizer.from_file(str(path))
+
+
+def token_id(tokenizer: Tokenizer, name: str) -> int:
+    """Return the id of a special token: a role, `pad` or `end`."""
+    found = tokenizer.token_to_id(f"<|{name}|>")
+    if found is None:
+        raise ValueError(f"the tokenizer has no <|{name}|>")
+    return found
 
 
 def config() -> dict[str, object]:

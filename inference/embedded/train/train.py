@@ -101,7 +101,7 @@ class Trainer:
         self.tokens += ids.numel()
         return float(total.detach()), float(weight.sum())
 
-    @torch.no_grad()
+    @torch.no_grad()  # type: ignore[untyped-decorator]
     def evaluate(self, split: Split, rows: int = 16) -> dict[str, float]:
         """Return the share of episodes whose every free token is the model's first choice, by kind."""
         counts: dict[str, list[int]] = {}
@@ -142,9 +142,20 @@ def run(arguments: argparse.Namespace) -> None:
     ensure_tokenizer(state / "tokenizer.json")
     torch.set_num_threads(1)
     trainer = Trainer(state, ModelConfig(), arguments.seed)
-    print("resumed" if trainer.load() else "fresh", sum(p.numel() for p in trainer.model.parameters()), "parameters", flush=True)
+    print(
+        "resumed" if trainer.load() else "fresh",
+        sum(p.numel() for p in trainer.model.parameters()),
+        "parameters",
+        flush=True,
+    )
     steps = Steps(str(state / "tokenizer.json"), arguments.seed, trainer.step, 1_000_000)
-    loader = DataLoader(steps, batch_size=None, num_workers=1, prefetch_factor=8, worker_init_fn=lambda _: background_core(arguments.data_core))
+    loader = DataLoader(
+        steps,
+        batch_size=None,
+        num_workers=1,
+        prefetch_factor=8,
+        worker_init_fn=lambda _: background_core(arguments.data_core),
+    )
     loss_of = torch.compile(trainer.model.free_loss, dynamic=False) if arguments.compile else trainer.model.free_loss
     loop(trainer, loader, loss_of, arguments)
     trainer.save()

@@ -2,42 +2,53 @@
 
 from random import Random
 
-ONSETS = "b c d f g h j k l m n p r s t v w z br cl dr fl gr kr pl pr sl st tr sh ch th qu".split()
-VOWELS = "a e i o u a e i o ai ea ou ee".split()
+
+def listed(text: str) -> list[str]:
+    """Return the words of a text."""
+    return text.split()
+
+
+ONSETS = listed("b c d f g h j k l m n p r s t v w z br cl dr fl gr kr pl pr sl st tr sh ch th qu")
+VOWELS = listed("a e i o u a e i o ai ea ou ee")
 CODAS = ["", "", "", "n", "r", "l", "s", "t", "k", "m", "nd", "rt", "x", "ck"]
 
-CITIES = (
-    "Berlin Paris London Madrid Rome Vienna Oslo Lisbon Dublin Prague Warsaw Athens Tokyo Osaka Seoul Delhi Mumbai Cairo "
-    "Lagos Nairobi Toronto Boston Chicago Denver Austin Seattle Lima Bogota Sydney Perth Leipzig Hamburg Lyon Porto Turin "
-    "Geneva Zurich Krakow Tallinn Riga Bergen Malmo Ghent Utrecht Cork Leeds Bristol Cardiff"
-).split()
-PEOPLE = (
-    "Anna Ben Carla David Emma Farid Grace Hugo Ines Jonas Kira Liam Maria Noah Olga Paul Rosa Sam Tina Umar Vera Will "
-    "Yara Zoe Amir Chen Diego Elif Fatima Ivan Julia Kenji Lena Mateo Nadia Omar Priya Ravi Sofia Tom"
-).split()
-WORDS = (
-    "red blue green black white small large new old fast slow main spare winter summer coffee tea paper steel wooden desk "
-    "chair lamp phone laptop screen cable printer garden kitchen office server backup report meeting budget travel train "
-    "flight hotel music guitar piano novel poem recipe bread cheese apple orange lemon pasta soup salad river forest "
-    "mountain beach island bridge tower castle museum market station harbour field stone glass silver golden quiet happy "
-    "broken annual weekly daily final first second draft login password payment delivery window door engine wheel battery "
-    "camera sensor signal project release deploy update review contract policy claim ticket survey quarterly sales leads"
-).split()
-ZONES = (
+CITIES = listed(
+    "Berlin Paris London Madrid Rome Vienna Oslo Lisbon Dublin Prague Warsaw Athens Tokyo Osaka Seoul Delhi "
+    "Mumbai Cairo Lagos Nairobi Toronto Boston Chicago Denver Austin Seattle Lima Bogota Sydney Perth Leipzig "
+    "Hamburg Lyon Porto Turin Geneva Zurich Krakow Tallinn Riga Bergen Malmo Ghent Utrecht Cork Leeds Bristol "
+    "Cardiff"
+)
+PEOPLE = listed(
+    "Anna Ben Carla David Emma Farid Grace Hugo Ines Jonas Kira Liam Maria Noah Olga Paul Rosa Sam Tina Umar "
+    "Vera Will Yara Zoe Amir Chen Diego Elif Fatima Ivan Julia Kenji Lena Mateo Nadia Omar Priya Ravi Sofia "
+    "Tom"
+)
+WORDS = listed(
+    "red blue green black white small large new old fast slow main spare winter summer coffee tea paper steel "
+    "wooden desk chair lamp phone laptop screen cable printer garden kitchen office server backup report "
+    "meeting budget travel train flight hotel music guitar piano novel poem recipe bread cheese apple orange "
+    "lemon pasta soup salad river forest mountain beach island bridge tower castle museum market station "
+    "harbour field stone glass silver golden quiet happy broken annual weekly daily final first second draft "
+    "login password payment delivery window door engine wheel battery camera sensor signal project release "
+    "deploy update review contract policy claim ticket survey quarterly sales leads"
+)
+ZONES = listed(
     "Europe/Berlin Europe/Paris Europe/London Europe/Madrid America/New_York America/Chicago America/Denver "
     "America/Los_Angeles America/Sao_Paulo Asia/Tokyo Asia/Kolkata Asia/Shanghai Asia/Dubai Australia/Sydney "
     "Africa/Cairo Africa/Nairobi Pacific/Auckland UTC"
-).split()
-WEEKDAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
+)
+WEEKDAYS = listed("Monday Tuesday Wednesday Thursday Friday Saturday Sunday")
 UNITS = {
-    "length": "km miles meters m feet ft inches cm mm yards kilometers kilometres mile foot mi metres centimeters".split(),
-    "mass": "kg pounds lb grams g ounces oz kilograms tons stone mg".split(),
-    "temperature": "celsius fahrenheit kelvin C F K".split(),
-    "volume": "liters litres gallons ml cups pints quarts l".split(),
-    "time": "hours minutes seconds days weeks h min s".split(),
-    "speed": "km/h mph m/s knots".split(),
-    "area": "acres hectares m2 ft2 km2".split(),
-    "data": "MB GB KB TB bytes".split(),
+    "length": listed(
+        "km miles meters m feet ft inches cm mm yards kilometers kilometres mile foot mi metres centimeters"
+    ),
+    "mass": listed("kg pounds lb grams g ounces oz kilograms tons stone mg"),
+    "temperature": listed("celsius fahrenheit kelvin C F K"),
+    "volume": listed("liters litres gallons ml cups pints quarts l"),
+    "time": listed("hours minutes seconds days weeks h min s"),
+    "speed": listed("km/h mph m/s knots"),
+    "area": listed("acres hectares m2 ft2 km2"),
+    "data": listed("MB GB KB TB bytes"),
 }
 
 
@@ -98,14 +109,18 @@ def sentence(rng: Random) -> str:
 
 def email(rng: Random) -> str:
     """Return an e-mail address."""
-    user = rng.choice((syllables(rng, 2), rng.choice(PEOPLE).lower(), f"{rng.choice(PEOPLE).lower()}.{syllables(rng, 2)}"))
+    user = rng.choice(
+        (syllables(rng, 2), rng.choice(PEOPLE).lower(), f"{rng.choice(PEOPLE).lower()}.{syllables(rng, 2)}")
+    )
     return f"{user}@{syllables(rng, rng.randint(1, 2))}.{rng.choice(('com', 'org', 'net', 'io', 'de', 'example'))}"
 
 
 def url(rng: Random) -> str:
     """Return a web address."""
     path = "/".join(syllables(rng, 1) for _ in range(rng.randint(0, 2)))
-    host = f"{rng.choice(('', 'www.', 'docs.', 'api.'))}{syllables(rng, 2)}.{rng.choice(('com', 'org', 'io', 'example'))}"
+    host = (
+        f"{rng.choice(('', 'www.', 'docs.', 'api.'))}{syllables(rng, 2)}.{rng.choice(('com', 'org', 'io', 'example'))}"
+    )
     return f"http{rng.choice(('s', 's', ''))}://{host}" + (f"/{path}" if path else "")
 
 
@@ -123,7 +138,9 @@ def date(rng: Random) -> str:
 
 def integer(rng: Random) -> int:
     """Return an integer of one to four digits."""
-    return rng.choice((rng.randint(1, 12), rng.randint(2, 99), rng.randint(2, 99), rng.randint(100, 999), rng.randint(1000, 9999)))
+    return rng.choice(
+        (rng.randint(1, 12), rng.randint(2, 99), rng.randint(2, 99), rng.randint(100, 999), rng.randint(1000, 9999))
+    )
 
 
 def number(rng: Random) -> float | int:
