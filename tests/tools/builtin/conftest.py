@@ -3,6 +3,7 @@
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -86,10 +87,8 @@ def forbidden() -> Iterator[Listener]:
     sockets = [_bound(socket.AF_INET, "0.0.0.0", 0)]
     found = Listener(sockets[0].getsockname()[1])
     if socket.has_ipv6:
-        try:
+        with suppress(OSError):
             sockets.append(_bound(socket.AF_INET6, "::1", found.port))
-        except OSError:
-            pass
     threads = [threading.Thread(target=_count, args=(each, found), daemon=True) for each in sockets]
     for thread in threads:
         thread.start()
