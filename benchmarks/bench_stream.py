@@ -19,7 +19,21 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 
 HEAD = '{"id":"chatcmpl-9b2f","object":"chat.completion.chunk","created":1795353883,"model":"m","choices":'
-WORDS = ("the", " agent", " reads", " a", " page", " then", " asks", " for", " more", ",", " and", " writes", ' \\"it\\"')
+WORDS = (
+    "the",
+    " agent",
+    " reads",
+    " a",
+    " page",
+    " then",
+    " asks",
+    " for",
+    " more",
+    ",",
+    " and",
+    " writes",
+    ' \\"it\\"',
+)
 
 Client = Callable[[], Awaitable[int]]
 

@@ -5,13 +5,10 @@ Each way of constraining is tried with an answer that no model gives by itself: 
 
 import json
 from collections.abc import Awaitable, Callable
-from typing import Any, Literal
+from typing import Any
 
 from ..errors import EndpointRefused, EndpointUnavailable
-
-Mode = Literal["vllm_grammar", "vllm_json", "response_format", "none"]
-"""How a constraint travels: a grammar or a schema in vLLM's `structured_outputs`, the `response_format` that hosted
-servers know too, or not at all, so that the planner validates and asks again."""
+from .constraints.request import Mode
 
 Ask = Callable[[dict[str, Any]], Awaitable[str]]
 """Sends a short chat completion with these further fields and returns its text."""
@@ -83,6 +80,12 @@ def is_forced(mode: Mode, text: str) -> bool:
         return bool(json.loads(text) == {"probe": FORCED})
     except ValueError:
         return False
+
+
+def read_names(models: Any) -> list[str]:
+    """Return the model names in the answer to `GET /models`."""
+    listed = models.get("data", ()) if isinstance(models, dict) else ()
+    return [each["id"] for each in listed if isinstance(each, dict) and isinstance(each.get("id"), str)]
 
 
 def read_window(models: Any, model: str) -> int | None:

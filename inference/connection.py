@@ -61,10 +61,18 @@ class Connection:
         if self._client is not None:
             await self._client.aclose()
 
+    @property
+    def api_key(self) -> str | None:
+        """The key, for other clients of the same server. Not for logs."""
+        return self._api_key
+
+    def without_key(self, text: str) -> str:
+        """Return a server's words without the key; some servers repeat it."""
+        return text.replace(self._api_key, "***") if self._api_key else text
+
     def strike_key(self, error: EndpointError) -> EndpointError:
-        """Take the key out of a server's words, in place; some servers repeat it."""
-        if self._api_key:
-            error.problem = error.problem.replace(self._api_key, "***")
+        """Take the key out of an error, in place."""
+        error.problem = self.without_key(error.problem)
         return error
 
     async def exchange(self, method: str, path: str, body: bytes = b"") -> Any:
@@ -138,9 +146,9 @@ def checked_url(base_url: str) -> httpx2.URL:
     try:
         url = httpx2.URL(base_url.strip().rstrip("/"))
     except (httpx2.InvalidURL, TypeError) as error:
-        raise SettingsInvalid("model_url", f"is not a URL ({type(error).__name__})") from error
+        raise SettingsInvalid("LOOPWRIGHT_MODEL_URL", f"is not a URL ({type(error).__name__})") from error
     if url.scheme not in ("http", "https") or not url.host:
-        raise SettingsInvalid("model_url", "must look like http://host:port/v1")
+        raise SettingsInvalid("LOOPWRIGHT_MODEL_URL", "must look like http://host:port/v1")
     if url.userinfo:
-        raise SettingsInvalid("model_url", "must not hold credentials; give them as the API key")
+        raise SettingsInvalid("LOOPWRIGHT_MODEL_URL", "must not hold credentials; give them as the API key")
     return url

@@ -12,10 +12,11 @@ from typing import Any, Literal
 import httpx2
 
 from ..errors import EndpointError, EndpointRefused, EndpointTimedOut
-from .abilities import ANSWER_TOKENS, Mode, read_window, resolve_mode
+from .abilities import ANSWER_TOKENS, read_names, read_window, resolve_mode
 from .completion import Completion, Timeouts
 from .connection import Connection, checked_url
 from .constraints.decision import DecisionConstraint
+from .constraints.request import Mode, max_bytes, request_fields
 from .endpoint import CompletionRequest, Delta, Message
 from .estimate import TokenEstimate
 from .reply import Reply
@@ -92,7 +93,7 @@ class OpenAICompatibleEndpoint:
         self._constraints: dict[int, tuple[DecisionConstraint, bytes, int]] = {}
 
     def __repr__(self) -> str:
-        return f"OpenAICompatibleEndpoint({self.base_url!r}, {self._model!r}, mode={self._mode or 'auto'!r})"
+        return f"OpenAICompatibleEndpoint({self._connection.url!r}, {self._model!r}, mode={self._mode or 'auto'!r})"
 
     @property
     def name(self) -> str:
@@ -105,9 +106,9 @@ class OpenAICompatibleEndpoint:
         return self._model
 
     @property
-    def base_url(self) -> str:
-        """The server's URL up to `/v1`."""
-        return self._connection.url
+    def connection(self) -> Connection:
+        """The connection to the server, with its URL and its key."""
+        return self._connection
 
     @property
     def mode(self) -> Mode | None:
@@ -193,6 +194,17 @@ class OpenAICompatibleEndpoint:
             return str(reply["choices"][0]["message"]["content"] or "")
         return ""
 
+    async def first_model(self) -> str:
+        """Return the name of the first model that the server lists.
+
+        Raises:
+            EndpointRefused: It lists none.
+        """
+        names = read_names(await self._models())
+        if not names:
+            raise EndpointRefused(self._name, "the server lists no model; name one")
+        return names[0]
+
     async def aclose(self) -> None:
         """Close all connections. The endpoint cannot be used afterwards."""
         await self._connection.aclose()
@@ -225,14 +237,12 @@ class OpenAICompatibleEndpoint:
         return request_body(self._model_json, messages, fields, request.sampling, wanted)
 
     def _constraint(self, constraint: DecisionConstraint) -> tuple[bytes, int]:
-        """Return the constraint as members of the body, and the longest text it allows in characters."""
+        """Return the constraint as members of the body, and its longest text in bytes: more than that are no tokens."""
         known = self._constraints.get(id(constraint))
         if known is None:
-            from .constraints.request import max_chars, request_fields
-
             fields = {} if self._mode in (None, "none") else request_fields(constraint, self._mode)
             encoded = b"," + encode(fields)[1:-1] if fields else b""
-            known = constraint, encoded, max_chars(constraint)
+            known = constraint, encoded, max_bytes(constraint)
             self._constraints[id(constraint)] = known  # holds the constraint, so that its id stays its own
             if len(self._constraints) > CONSTRAINTS_KEPT:
                 del self._constraints[next(iter(self._constraints))]

@@ -1,4 +1,4 @@
-"""A model server that says what a test wrote down, over real sockets: good streams, and every way a stream goes wrong."""
+"""A model server that says what a test wrote down, over real sockets: good streams, and all that goes wrong."""
 
 import asyncio
 import contextlib

@@ -3,6 +3,7 @@
 import base64
 import json
 import random
+import re
 import time
 import uuid
 from collections.abc import Callable
@@ -77,7 +78,9 @@ def tokens_of(text: str, chance: random.Random) -> list[str]:
     return pieces
 
 
-WORDS = "the agent reads a page of data then asks for more and writes what it found in one short line".split()
+WORDS = re.findall(
+    "[a-z]+", "the agent reads a page of data then asks for more and writes what it found in one short line"
+)
 
 LEGITIMATE: dict[str, Callable[[random.Random], str]] = {
     "prose": lambda r: " ".join(r.choices(WORDS, k=400)),
