@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ForModel, ForOperator, ToolCrashed, ToolTimedOut
+from ..errors import ForModel, ForOperator, ResultInvalid, ToolCrashed, ToolTimedOut
 from .alarm import Expired, within
 from .context import Context
 from .result import render_result
@@ -96,6 +96,8 @@ async def reconcile(tool: Tool[..., Any], key: str) -> Reconciled:
     context: Context[Any] = Context(key=key)
     try:
         answer = await _invoke(tool, context, partial(tool.reconcile, key), is_async(tool.reconcile), tool.timeout_s)
+        if not isinstance(answer, Reconciled):
+            raise ResultInvalid(tool.name, "reconcile returned no Reconciled(...)")
         if answer.state == "done":
             return Reconciled("done", render_result(tool.name, answer.result))
         return Reconciled(answer.state)
@@ -105,7 +107,7 @@ async def reconcile(tool: Tool[..., Any], key: str) -> Reconciled:
 
 
 async def _with_retries(tool: Tool[..., Any], arguments: Mapping[str, Any], context: Context[Any]) -> str:
-    from tenacity import AsyncRetrying, retry_if_exception, wait_exponential_jitter
+    from tenacity import AsyncRetrying, retry_if_exception, wait_random_exponential
 
     def is_enough(state: "RetryCallState") -> bool:
         left = context.seconds_left
@@ -113,7 +115,7 @@ async def _with_retries(tool: Tool[..., Any], arguments: Mapping[str, Any], cont
 
     retrying = AsyncRetrying(
         stop=is_enough,
-        wait=wait_exponential_jitter(initial=tool.backoff_s, max=MAX_BACKOFF_S, jitter=tool.backoff_s),
+        wait=wait_random_exponential(multiplier=tool.backoff_s, max=MAX_BACKOFF_S),
         retry=retry_if_exception(_may_pass),
         reraise=True,
     )

@@ -53,7 +53,7 @@ class Tool(Generic[P, T]):
         effect: `read`: free to repeat. `keyed`: may be repeated with the same `Context.key`. `once`: never repeated.
         timeout_s: Seconds that one attempt may take.
         retries: Further attempts after a failure; only for `read` and `keyed`.
-        backoff_s: Mean wait before the first retry in seconds; doubles each time, with jitter, up to 30 s.
+        backoff_s: Longest wait before the first retry in seconds; doubles each time up to 30 s, drawn at random.
         approval: Whether a person must agree before each call.
         queue: Celery queue whose workers run it, or `None` for the worker of the run.
         cache_ttl_s: Seconds for which an equal call of a `read` tool may be answered from the cache; `None`: never.
@@ -94,6 +94,11 @@ class Tool(Generic[P, T]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
         """Call the plain function: no validation, no policy."""
         return self.function(*args, **kwargs)
+
+    @property
+    def __wrapped__(self) -> Callable[P, T]:
+        """The function, where `inspect` looks for it."""
+        return self.function
 
     def __repr__(self) -> str:
         return f"Tool({self.name!r})"
