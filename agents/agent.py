@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Literal, cast
@@ -45,7 +45,7 @@ class Agent(Generic[Out]):
         plan: Write a plan before the first step.
         reflect: Write a reflection after failures.
         samples: Decisions drawn per step, between which a vote is taken; 1 turns voting off.
-        temperature: 0 is greedy.
+        temperature: 0 is greedy; a vote then draws its samples at a temperature of its own.
         in_doubt: What happens when nobody knows whether a `once` call took effect: `wait` for a person, or `tell`
             the model.
         description: What other agents read about it when it is their tool.
@@ -77,7 +77,8 @@ class Agent(Generic[Out]):
     _validator: StrictJson = field(init=False)
 
     def __post_init__(self) -> None:
-        self._set("tools", tuple(self.tools))
+        if isinstance(self.tools, Iterable):
+            self._set("tools", tuple(self.tools))
         problems = list(agent_problems(self))
         output = read_output(self.output_type, problems)
         if problems or output is None:

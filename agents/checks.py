@@ -3,7 +3,7 @@
 import inspect
 import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from ..tools import Tool
@@ -32,7 +32,10 @@ def agent_problems(agent: "Agent[Any]") -> Iterator[str]:
     yield from _planner_problems(agent)
 
 
-def _tool_problems(tools: Iterable[Any]) -> Iterator[str]:
+def _tool_problems(tools: Any) -> Iterator[str]:
+    if not isinstance(tools, tuple):
+        yield f"tools: must be a list of tools, not {type(tools).__name__}"
+        return
     seen: dict[str, int] = {}
     for index, each in enumerate(tools):
         where = f"tools[{index}]"
@@ -81,16 +84,14 @@ def _planner_problems(agent: "Agent[Any]") -> Iterator[str]:
             yield f"{name}: must be True or False, not {getattr(agent, name)!r}"
     if type(agent.samples) is not int or not 1 <= agent.samples <= MAX_SAMPLES:
         yield f"samples: must be a whole number from 1 to {MAX_SAMPLES}, not {agent.samples!r}"
-    yield from _temperature_problems(agent.temperature, agent.samples)
+    yield from _temperature_problems(agent.temperature)
     if agent.in_doubt not in ("wait", "tell"):
         yield f"in_doubt: {agent.in_doubt!r} must be 'wait' or 'tell'"
     if not isinstance(agent.description, str):
         yield f"description: must be text, not {type(agent.description).__name__}"
 
 
-def _temperature_problems(temperature: Any, samples: Any) -> Iterator[str]:
+def _temperature_problems(temperature: Any) -> Iterator[str]:
     is_number = isinstance(temperature, int | float) and not isinstance(temperature, bool)
     if not is_number or not math.isfinite(temperature) or not 0 <= temperature <= MAX_TEMPERATURE:
         yield f"temperature: must be a number from 0 to {MAX_TEMPERATURE:g}, not {temperature!r}"
-    elif temperature == 0 and isinstance(samples, int) and samples > 1:
-        yield "temperature: with 0 all samples are the same; give the vote a temperature above 0"

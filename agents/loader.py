@@ -29,7 +29,7 @@ def load(source: str) -> list[Agent[Any]]:
         DefinitionInvalid: A definition inside is wrong; the message names file and line.
     """
     path = Path(source)
-    if path.is_dir():
+    if source and path.is_dir():
         return _agents(source, [_load_file(each) for each in sorted(path.glob("*.py")) if each.name[0] != "_"])
     if path.is_file():
         return _agents(source, [_load_file(path)])
