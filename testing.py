@@ -9,7 +9,7 @@ With pytest, the fixtures `scripted_model` and `random_model` give the same (see
 
 import json
 import random
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from typing import Any
 
 from .errors import EndpointRefused
@@ -66,7 +66,7 @@ class ScriptedEndpoint:
         self._chunk_chars = chunk_chars
         self._count = count
 
-    async def stream(self, request: CompletionRequest) -> AsyncIterator[Delta]:
+    async def stream(self, request: CompletionRequest) -> AsyncGenerator[Delta, None]:
         """Yield the next reply."""
         self.requests.append(request)
         text = self._next(request)

@@ -4,7 +4,7 @@ Implementations: `openai_compatible` (vLLM first), `embedded` (our own small mod
 `loopwright.testing` (scripted, random). The planner knows this file and no implementation.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
@@ -108,7 +108,7 @@ class Endpoint(Protocol):
         """The model's window in tokens, or `None` when unknown."""
         ...
 
-    def stream(self, request: CompletionRequest) -> AsyncIterator[Delta]:
+    def stream(self, request: CompletionRequest) -> AsyncGenerator[Delta, None]:
         """Yield the completion as it is decoded.
 
         Closing the iterator aborts the completion at the server. Errors of the wire come as `EndpointError`s.

@@ -37,7 +37,9 @@ class RunChild(Protocol):
 
     async def __call__(
         self, parent: "RunLoop", agent: "Agent[Any]", task: Any, context: "Context[Any]"
-    ) -> "ChildRun": ...
+    ) -> "ChildRun":
+        """Return what the child run came to."""
+        ...
 
 
 def wall_ms() -> int:
@@ -251,7 +253,7 @@ class RunLoop:
                     reply.usage = delta.usage
         except BaseException:
             self._calls.cancel_early()
-            await stream.aclose()  # type: ignore[attr-defined]
+            await stream.aclose()
             raise
         reply.text = parts[0] if len(parts) == 1 else "".join(parts)
         return reply

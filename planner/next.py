@@ -77,9 +77,7 @@ Move = Ask | Call | Record | Sleep | Done
 _DONE = Done()
 
 
-def next_move(
-    blueprint: Blueprint, state: RunState, limits: Limits, now_ms: int, window: int | None = None
-) -> Move:
+def next_move(blueprint: Blueprint, state: RunState, limits: Limits, now_ms: int, window: int | None = None) -> Move:
     """Return what the run does next.
 
     Args:

@@ -7,6 +7,7 @@ differ in their journal only.
 import asyncio
 import hashlib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -239,10 +240,8 @@ async def run_child(parent: RunLoop, agent: "Agent[Any]", task: Any, context: Co
         limits=budget.as_dict(), thread_id=above.thread_id, parent_run=above.run_id, parent_call=context.call_id,
         depth=above.depth + 1, created_ms=parent.around.now_ms(),
     )  # fmt: skip
-    try:
+    with suppress(RunExists):
         await journal.create(created)
-    except RunExists:
-        pass
     state = await _child_state(agent, run_id, parent.around)
     if state.output is None:
         why = f"agent {agent.name!r} found no answer: {state.status} ({state.reason})"

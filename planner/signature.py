@@ -18,11 +18,19 @@ class Describable(Protocol):
     """What a signature needs to know of a tool."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """What the model calls it."""
+        ...
+
     @property
-    def description(self) -> str: ...
+    def description(self) -> str:
+        """What the model reads about it."""
+        ...
+
     @property
-    def parameters(self) -> Schema: ...
+    def parameters(self) -> Schema:
+        """JSON Schema of its arguments."""
+        ...
 
 
 def render_tool(tool: Describable) -> str:

@@ -13,22 +13,17 @@ from .next import Ask
 if TYPE_CHECKING:
     from .loop import Reply, RunLoop
 
-VOTING_TEMPERATURE = 0.7
-"""Used when the agent's own temperature is 0: equal samples cannot vote."""
-
-
 async def vote(loop: "RunLoop", move: Ask, samples: int) -> "Reply":
     """Return the first reply of the most frequent decision, with the tokens of all samples.
 
     Decisions are the same when their calls, or their answers, are the same; thoughts do not count. Replies that
     are no decision do not vote; when none is, the first reply is returned and rejected as usual.
     """
-    temperature = loop.sampling.temperature or VOTING_TEMPERATURE
     seeds = [None if loop.sampling.seed is None else loop.sampling.seed + n for n in range(samples)]
     async with asyncio.TaskGroup() as group:
         asked = [
             group.create_task(
-                loop.complete(move, replace(loop.sampling, temperature=temperature, seed=seed), early=False)
+                loop.complete(move, replace(loop.sampling, seed=seed), early=False)
             )
             for seed in seeds
         ]
