@@ -104,6 +104,11 @@ def _moment(rng: Random) -> str:
     return f"{values.date(rng)}T{rng.randint(0, 23):02d}:{rng.randint(0, 59):02d}:00{rng.choice(('Z', '', '', ''))}"
 
 
+def _zoned(moment: str) -> str:
+    """Return a time as the constraint of `date-time` wants it, with an offset; the tool ignores a mere Z."""
+    return moment if moment[-1] == "Z" or "+" in moment else f"{moment}Z"
+
+
 def _clock(rng: Random, zone: str) -> str:
     """Return a time as the tools show it."""
     stamp = f"{values.date(rng)}T{rng.randint(0, 23):02d}:{rng.randint(0, 59):02d}:{rng.randint(0, 59):02d}"
@@ -191,7 +196,7 @@ def _convert_zone(rng: Random, held: bool, given: str | None) -> Ask:
     source, target = _zone_name(rng), _zone_name(rng)
     moment = given or _moment(rng)
     text = expand(rng.choice(_ZONE_HELD if held else _ZONE), rng, {"d": moment, "s": source, "t": target})
-    return Ask(text, {"time": moment, "source": source, "target": target}, _clock(rng, target))
+    return Ask(text, {"time": _zoned(moment), "source": source, "target": target}, _clock(rng, target))
 
 
 def _query_json(rng: Random, held: bool, given: str | None) -> Ask:
