@@ -82,7 +82,7 @@ def http_fetch(
         """Fetch a web page and return its text.
 
         Args:
-            url: Full address, e.g. https://example.org/page.
+            url: Address of the page.
         """
         try:
             async with asyncio.timeout(timeout_s):

@@ -23,7 +23,7 @@ def query_json(document: str, query: str) -> str:
 
     Args:
         document: The JSON text.
-        query: For example `store.books[0].title`, `books[?price>10].title` or `books[*].price | sum`.
+        query: For example `store.books[0].title`, `books[*].price | sum` or `books[?price>10].title`.
     """
     if len(query) > MAX_QUERY:
         raise ToolError(f"the query has {len(query):,} characters; at most {MAX_QUERY} are accepted")

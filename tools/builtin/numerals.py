@@ -6,8 +6,9 @@ from fractions import Fraction
 EXACT_DIGITS = 50
 """Digits that the tools carry; a value that needs more is rounded."""
 
-SHOWN_DIGITS = 15
-"""Significant digits shown of a value that had to be rounded; digits before the point are always shown."""
+SHOWN_DIGITS = 10
+"""Significant digits shown of a value that had to be rounded, as on a pocket calculator: models copy short numbers
+more reliably. Digits before the point are always shown."""
 
 MOST_DIGITS = 20
 """Digits up to which an exact quotient is shown in full."""

@@ -17,7 +17,7 @@ RESULTS = {
     "17×23 =": "391",
     "0.1 + 0.2": "0.3",
     "1/3*3": "1",
-    "10/3": "3.33333333333333",
+    "10/3": "3.333333333",
     "100/8": "12.5",
     "8 ÷ 4": "2",
     "12 divided by 4": "3",
@@ -32,8 +32,8 @@ RESULTS = {
     "-2**2": "-4",
     "2**-2": "0.25",
     "2**100": "1267650600228229401496703205376",
-    "2**1000": "1.07150860718627e+301",
-    "1.05**(1/12)": "1.00407412378365",
+    "2**1000": "1.071508607e+301",
+    "1.05**(1/12)": "1.004074124",
     "15% of 80": "12",
     "50%": "0.5",
     "50% - 3": "-2.5",
@@ -51,7 +51,7 @@ RESULTS = {
     "round(123.456, -1)": "120",
     "round(5, 2)": "5",
     "ceil(2.1) + floor(-2.1)": "0",
-    "pi * 2": "6.28318530717959",
+    "pi * 2": "6.283185307",
     "9007199254740993 + 0": "9007199254740993",
     "10**30/7": "142857142857142857142857142857",
     "1e3": "1000",
@@ -173,9 +173,9 @@ def test_floor_division_and_remainder_agree_with_fractions(left: Decimal, right:
 
 
 @given(numbers, numbers.filter(bool))
-def test_a_quotient_is_right_to_fourteen_digits(left: Decimal, right: Decimal) -> None:
+def test_a_quotient_is_right_to_nine_digits(left: Decimal, right: Decimal) -> None:
     value = Fraction(left) / Fraction(right)
-    assert abs(Fraction(calculate(f"({left}) / ({right})")) - value) <= abs(value) * Fraction(1, 10**14)
+    assert abs(Fraction(calculate(f"({left}) / ({right})")) - value) <= abs(value) * Fraction(1, 10**9)
 
 
 @given(st.text(max_size=60))

@@ -14,40 +14,40 @@ from loopwright.tools.builtin.unit_table import every_unit, find_unit, names_of,
 RESULTS = [
     (12, "miles", "km", "19.312128 km"),
     (12, "mi", "kilometers", "19.312128 km"),
-    (1, "km", "mile", "0.621371192237334 mi"),
+    (1, "km", "mile", "0.6213711922 mi"),
     (0.1, "m", "cm", "10 cm"),
     (1, "KM", "M", "1000 m"),
     (5, "'", "in", "60 in"),
-    (100, "°F", "celsius", "37.7777777777778 °C"),
+    (100, "°F", "celsius", "37.77777778 °C"),
     (98.6, "degF", "degC", "37 °C"),
     (0, "degrees Celsius", "F", "32 °F"),
     (-40, "C", "F", "-40 °F"),
     (0, "kelvin", "°C", "-273.15 °C"),
-    (2, "tonnes", "pounds", "4409.24524369755 lb"),
+    (2, "tonnes", "pounds", "4409.245244 lb"),
     (3, "cups", "ml", "709.7647095 mL"),
     (1, "fluid-ounce", "mL", "29.5735295625 mL"),
-    (1, "us gallon", "imp gal", "0.832674184628989 imp gal"),
+    (1, "us gallon", "imp gal", "0.8326741846 imp gal"),
     (1, "cubic foot", "liters", "28.316846592 L"),
-    (1, "m³", "ft3", "35.3146667214886 ft³"),
+    (1, "m³", "ft3", "35.31466672 ft³"),
     (1, "m2", "cm^2", "10000 cm²"),
     (1, "acre", "square feet", "43560 ft²"),
     (1, "square inches", "sq cm", "6.4516 cm²"),
     (60, "miles per hour", "km/h", "96.56064 km/h"),
     (1, "m per s", "km per hour", "3.6 km/h"),
-    (10, "feet per second", "mph", "6.81818181818182 mph"),
-    (30, "mpg", "L/100km", "7.84048611111111 L/100km"),
-    (5, "liters per 100 km", "mpg", "47.0429166666667 mpg"),
+    (10, "feet per second", "mph", "6.818181818 mph"),
+    (30, "mpg", "L/100km", "7.840486111 L/100km"),
+    (5, "liters per 100 km", "mpg", "47.04291667 mpg"),
     (20, "km/L", "l/100 km", "5 L/100km"),
-    (90, "degrees", "radians", "1.5707963267949 rad"),
+    (90, "degrees", "radians", "1.570796327 rad"),
     (1, "hp", "kW", "0.74569987158227022 kW"),
     (1, "kWh", "MJ", "3.6 MJ"),
     (1, "pound per square inch", "psi", "1 psi"),
-    (1, "psi", "bar", "0.0689475729316836 bar"),
+    (1, "psi", "bar", "0.06894757293 bar"),
     (2, "inches of mercury", "Pa", "6772.777280682 Pa"),
     (1, "GB", "MiB", "953.67431640625 MiB"),
     (1, "MB", "Mb", "8 Mbit"),
     (100, "Mbps", "MB/s", "12.5 MB/s"),
-    (1, "GB per hour", "Mbit/s", "2.22222222222222 Mbit/s"),
+    (1, "GB per hour", "Mbit/s", "2.222222222 Mbit/s"),
     (1, "month", "days", "30.436875 d"),
     (90, "mins", "hrs", "1.5 h"),
     (3000, "rpm", "Hz", "50 Hz"),
@@ -134,7 +134,7 @@ def test_there_and_back_gives_the_value_again(value: float, pair: tuple[str, str
     there = convert_units(value, *pair).split(" ")[0]
     back = float(convert_units(float(there), pair[1], pair[0]).split(" ")[0])
     # Offsets make small temperatures differences of large ones.
-    assert back == pytest.approx(value, rel=1e-9, abs=1e-9)
+    assert back == pytest.approx(value, rel=1e-8, abs=1e-6)
 
 
 @given(st.floats(allow_nan=True, allow_infinity=True), st.text(max_size=20), st.text(max_size=20))
@@ -146,5 +146,5 @@ def test_any_input_is_converted_or_refused(value: float, source: str, target: st
 
 
 @given(st.fractions())
-def test_a_written_fraction_is_right_to_fourteen_digits(value: Fraction) -> None:
-    assert abs(Fraction(write_fraction(value)) - value) <= abs(value) * Fraction(1, 10**14)
+def test_a_written_fraction_is_right_to_nine_digits(value: Fraction) -> None:
+    assert abs(Fraction(write_fraction(value)) - value) <= abs(value) * Fraction(1, 10**9)
