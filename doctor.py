@@ -42,9 +42,9 @@ async def _redis(settings: Settings) -> AsyncIterator[Finding]:
     from .memory.connect import open_journal, server_facts
 
     try:
-        async with open_journal(settings) as (_journal, where):
+        async with open_journal(settings) as (journal, where):
             yield Finding("redis", True, where)
-            for text in await server_facts(_journal):
+            for text in server_facts(journal):
                 yield Finding("redis", True, text)
     except LoopwrightError as exc:
         yield Finding("redis", False, str(exc))

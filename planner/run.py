@@ -131,6 +131,8 @@ async def run_agent(
             created_ms=around.now_ms(),
         )  # fmt: skip
         await around.journal.create(created)
+        if around.on_event:
+            around.on_event(created)
         claim = await around.journal.claim(created.run_id, "in-process", ttl_s=LEASE_S)
         return RunResult(agent, await drive_claim(agent, claim, around))
 

@@ -38,7 +38,7 @@ def test_a_run_calls_a_tool_and_answers() -> None:
     assert endpoint.requests[1].messages[-1].content == (
         '<observation call="1.1" tool="lookup">value of a</observation>'
     )
-    assert kinds(seen) == ["run.started", "step.decided", "call.finished", "step.decided", "run.succeeded"]
+    assert kinds(seen) == ["run.created", "run.started", "step.decided", "call.finished", "step.decided", "run.succeeded"]
 
 
 def test_every_prompt_begins_with_the_one_before() -> None:
@@ -128,7 +128,7 @@ def test_an_early_call_of_a_reply_that_is_rejected_is_dropped() -> None:
 def test_an_effect_is_never_started_early_and_its_intent_comes_first() -> None:
     SENT.emails.clear()
     _result, _endpoint, seen = go(make_agent(send_email), call("send_email", to="a@b.c"), answer("x"), chunk_chars=3)
-    assert kinds(seen)[1:4] == ["step.decided", "call.intended", "call.finished"]
+    assert kinds(seen)[2:5] == ["step.decided", "call.intended", "call.finished"]
     assert SENT.emails == ["a@b.c"]
 
 
@@ -275,7 +275,7 @@ def test_an_agent_that_plans_first_writes_a_plan_and_carries_on() -> None:
     replies = [answer(["look it up", "answer"]), call("lookup", key="a"), answer("x")]
     result, endpoint, seen = go(agent, *replies)
     assert result.status == "succeeded"
-    assert kinds(seen)[1] == "turn.taken"
+    assert kinds(seen)[2] == "turn.taken"
     assert "look it up" in endpoint.requests[1].messages[2].content
 
 

@@ -1,0 +1,77 @@
+"""Find the journal that the settings name: a Redis by URL, else an embedded one, else memory."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from ..errors import RedisMissing
+
+if TYPE_CHECKING:
+    from ..settings import Settings
+    from .journal.contract import Journal
+
+
+@asynccontextmanager
+async def open_journal(settings: "Settings", *, in_memory: bool = False) -> "AsyncIterator[tuple[Journal, str]]":
+    """Yield a journal and one line that says where it is; close it, and a server started for it, afterwards.
+
+    Args:
+        settings: URL, durability, retention, folder of the embedded Redis.
+        in_memory: Keep nothing.
+
+    Raises:
+        JournalUnavailable: The Redis that is named does not answer.
+        SettingsInvalid: It cannot give the durability that is asked for.
+        RedisMissing: None is named, and no server program was found.
+    """
+    if in_memory:
+        from .journal.in_memory import InMemoryJournal
+
+        yield InMemoryJournal(), "journal in memory, gone afterwards"
+        return
+    from .journal.redis import RedisJournal
+
+    if settings.redis_url:
+        journal = RedisJournal(settings.redis_url, durability=settings.durability, retention_s=settings.retention_s)
+        try:
+            facts = await journal.connect()
+            yield journal, f"journal in Redis {_dotted(facts.version)} ({settings.durability})"
+        finally:
+            await journal.aclose()
+        return
+    async with _embedded(settings) as (journal, where):
+        yield journal, where
+
+
+@asynccontextmanager
+async def _embedded(settings: "Settings") -> "AsyncIterator[tuple[Journal, str]]":
+    from .journal.redis import RedisJournal
+    from .server import EmbeddedRedis
+
+    if settings.durability != "everysec":
+        raise RedisMissing(f"the embedded Redis is everysec only; name a server that can give {settings.durability}")
+    async with EmbeddedRedis(settings.data_dir) as server:
+        journal = RedisJournal(server.url, durability="everysec", retention_s=settings.retention_s)
+        try:
+            facts = await journal.connect()
+            yield journal, f"journal in embedded Redis {_dotted(facts.version)} at {settings.data_dir} (everysec)"
+        finally:
+            await journal.aclose()
+
+
+def server_facts(journal: "Journal") -> list[str]:
+    """Return what the server behind a journal is set to and can do, a line each; empty for a journal in memory."""
+    from .journal.redis import RedisJournal
+
+    if not isinstance(journal, RedisJournal):
+        return []
+    facts = journal.facts
+    lines = [f"{name} {value}" for name, value in sorted(facts.settings.items())]
+    vectors = (
+        "vector sets" if facts.version[0] >= 8 else "no vector sets (Redis 8 has them): exact search in the worker"
+    )
+    return [", ".join(lines), vectors, *facts.notes]
+
+
+def _dotted(version: tuple[int, ...]) -> str:
+    return ".".join(str(part) for part in version)
