@@ -87,7 +87,7 @@ def parse_pattern(pattern: str) -> Node:
         raise PatternUnsupported(f"not a regular expression that Python reads: {exc}") from exc
     if parsed.state.flags & ~(sre.SRE_FLAG_UNICODE | sre.SRE_FLAG_ASCII):
         raise PatternUnsupported("inline flags cannot be enforced; write the classes out, such as [Aa]")
-    return _top(list(parsed))
+    return _anchored(list(parsed), True, True)
 
 
 def value_regex(node: Node) -> str:
@@ -160,21 +160,41 @@ def _check_size(pattern: str) -> None:
         raise PatternUnsupported(f"parentheses nested deeper than {MAX_PATTERN_DEPTH}")
 
 
-def _top(items: list[Any]) -> Node:
-    """Convert the outermost level, where anchors may stand at the ends of each alternative."""
-    if len(items) == 1 and items[0][0] is sre.SUBPATTERN and not (items[0][1][1] or items[0][1][2]):
-        return _top(list(items[0][1][3]))
-    if len(items) == 1 and items[0][0] is sre.BRANCH:
-        return Branch(tuple(_top(list(option)) for option in items[0][1][1]))
-    start = end = False
-    while items and items[0] in _STARTS:
-        items, start = items[1:], True
-    while items and items[-1] in _ENDS:
-        items, end = items[:-1], True
-    inner = _sequence(items)
-    if start and end:
-        return inner
-    return Sequence((ANYTHING,) * (not start) + (inner,) + (ANYTHING,) * (not end))
+def _anchored(items: list[Any], left: bool, right: bool) -> Node:
+    """Convert a sequence that is open to the left or right unless an anchor at that end closes it.
+
+    The parser moves anchors that all alternatives share out of them, so groups at the ends are looked into.
+    """
+    while left and items and items[0] in _STARTS:
+        items, left = items[1:], False
+    while right and items and items[-1] in _ENDS:
+        items, right = items[:-1], False
+    if len(items) == 1 and _has_anchor(items[0]):
+        return _group(items[0], left, right)
+    before: list[Node] = [ANYTHING] * left
+    after: list[Node] = [ANYTHING] * right
+    if left and items and _has_anchor(items[0]):
+        before, items = [_group(items[0], True, False)], items[1:]
+    if right and items and _has_anchor(items[-1]):
+        after, items = [_group(items[-1], False, True)], items[:-1]
+    parts = [*before, _sequence(items), *after]
+    return parts[0] if len(parts) == 1 else Sequence(tuple(parts))
+
+
+def _group(item: Any, left: bool, right: bool) -> Node:
+    """Convert a group or alternatives with anchors inside."""
+    op, argument = item
+    if op is sre.SUBPATTERN and not (argument[1] or argument[2]):
+        return _anchored(list(argument[3]), left, right)
+    if op is sre.BRANCH:
+        return Branch(tuple(_anchored(list(option), left, right) for option in argument[1]))
+    return _node(op, argument)
+
+
+def _has_anchor(item: Any) -> bool:
+    if isinstance(item, tuple | list | sre_parser.SubPattern):
+        return any(_has_anchor(part) for part in item)
+    return item is sre.AT
 
 
 _STARTS = ((sre.AT, sre.AT_BEGINNING), (sre.AT, sre.AT_BEGINNING_STRING))

@@ -8,7 +8,9 @@ from typing import Any, Literal
 
 from .bounds import bounded_text
 from .decision import DecisionConstraint, ToolShape
+from .formats import format_node
 from .lark import decision_grammar, max_bytes, max_chars
+from .patterns import value_regex
 
 __all__ = ["Mode", "max_bytes", "max_chars", "request_fields", "union_schema"]
 
@@ -89,11 +91,13 @@ def _wire(bounded: dict[str, Any]) -> dict[str, Any]:
     """Return the bounded form in keywords that the engines' own JSON compilers know.
 
     `multipleOf` is kept where it ends the digits of a number that cannot be negative: elsewhere `llguidance` would
-    refuse every negative value.
+    refuse every negative value. Formats become patterns: the engines' own know no calendar.
     """
     wired = {key: _wire_inner(key, value) for key, value in bounded.items()}
     if wired.get("type") == "number" and wired["minimum"] < 0:
         del wired["multipleOf"]
+    if "format" in wired:
+        return {"type": "string", "pattern": f"^{value_regex(format_node(wired['format']))}$"}
     names = wired.pop("propertyNames", {})
     if "pattern" in names:
         wired["patternProperties"] = {names["pattern"]: wired["additionalProperties"]}

@@ -23,8 +23,14 @@ CASES: dict[str, tuple[Any, Any]] = {
         {"type": "integer", "exclusiveMinimum": 1, "exclusiveMaximum": 4.5},
         {"type": "integer", "minimum": 2, "maximum": 4},
     ),
-    "multiples in a small range are listed": ({"type": "integer", "minimum": 1, "maximum": 20, "multipleOf": 7}, {"enum": [7, 14]}),
-    "quarters are listed": ({"type": "number", "minimum": 0, "maximum": 0.6, "multipleOf": 0.25}, {"enum": [0, 0.25, 0.5]}),
+    "multiples in a small range are listed": (
+        {"type": "integer", "minimum": 1, "maximum": 20, "multipleOf": 7},
+        {"enum": [7, 14]},
+    ),
+    "quarters are listed": (
+        {"type": "number", "minimum": 0, "maximum": 0.6, "multipleOf": 0.25},
+        {"enum": [0, 0.25, 0.5]},
+    ),
     "a decimal gets places": (
         {"type": "number", "exclusiveMinimum": 0, "maximum": 1.5},
         {"type": "number", "minimum": 1e-06, "maximum": 1.5, "multipleOf": 1e-06},
@@ -73,14 +79,25 @@ def numbers(kind: str) -> st.SearchStrategy[dict[str, Any]]:
     bound = st.one_of(st.integers(-(10**6), 10**6), st.floats(-1e4, 1e4).map(lambda value: round(value, 4)))
     keywords = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
     bounds = st.dictionaries(st.sampled_from(keywords), bound, max_size=2)
-    steps = st.one_of(st.just({}), st.sampled_from([1, 2, 3, 7, 10, 100, 0.5, 0.01, 0.3]).map(lambda m: {"multipleOf": m}))
+    steps = st.one_of(
+        st.just({}), st.sampled_from([1, 2, 3, 7, 10, 100, 0.5, 0.01, 0.3]).map(lambda m: {"multipleOf": m})
+    )
     return st.builds(lambda b, s: {"type": kind, **b, **s}, bounds, steps)
 
 
 def strings() -> st.SearchStrategy[dict[str, Any]]:
     lengths = st.tuples(st.integers(0, 12), st.integers(0, 300)).map(lambda p: {"minLength": p[0], "maxLength": sum(p)})
     patterns = st.sampled_from(
-        [r"^[A-Z]{3}$", r"^\d{4}-\d{2}$", r"[aeiou]", r"^(?:cat|dog)s?$", r"^\W+\D\S$", r"^a|b$", r'^["\\/\n]{2}$', r"^[^\w]x?$"]
+        [
+            r"^[A-Z]{3}$",
+            r"^\d{4}-\d{2}$",
+            r"[aeiou]",
+            r"^(?:cat|dog)s?$",
+            r"^\W+\D\S$",
+            r"^a|b$",
+            r'^["\\/\n]{2}$',
+            r"^[^\w]x?$",
+        ]
     )
     formats = st.sampled_from(["date", "date-time", "time", "uuid", "email", "ipv4", "ipv6", "uri", "duration"])
     extra = st.one_of(st.just({}), patterns.map(lambda p: {"pattern": p}), formats.map(lambda f: {"format": f}))
@@ -91,7 +108,9 @@ LEAVES = st.one_of(
     numbers("integer"),
     numbers("number"),
     strings(),
-    st.sampled_from([{"type": "boolean"}, {"type": "null"}, {}, {"const": {"a": [1, None]}}, {"enum": ["a", 1, 1.5, None]}]),
+    st.sampled_from(
+        [{"type": "boolean"}, {"type": "null"}, {}, {"const": {"a": [1, None]}}, {"enum": ["a", 1, 1.5, None]}]
+    ),
 )
 
 
@@ -108,7 +127,9 @@ def compounds(inner: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[dic
         inner,
         st.sampled_from([{}, {"minItems": 2}, {"maxItems": 1}, {"minItems": 1, "maxItems": 3}]),
     )
-    row = st.lists(inner, min_size=1, max_size=3).map(lambda items: {"type": "array", "prefixItems": items, "minItems": 1})
+    row = st.lists(inner, min_size=1, max_size=3).map(
+        lambda items: {"type": "array", "prefixItems": items, "minItems": 1}
+    )
     table = inner.map(lambda value: {"type": "object", "additionalProperties": value, "minProperties": 1})
     union = st.lists(inner, min_size=1, max_size=3).map(lambda options: {"anyOf": options})
     both = st.tuples(inner, inner).map(lambda pair: {"allOf": list(pair)})

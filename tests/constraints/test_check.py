@@ -5,6 +5,7 @@ import resource
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -64,7 +65,11 @@ REFUSED: dict[str, tuple[Any, str, str]] = {
     "flags": (with_pattern("(?i)abc"), "#/properties/a/pattern", "flags"),
     "no regular expression": (with_pattern("[a"), "#/properties/a/pattern", "not a regular expression"),
     "automaton too large": (with_pattern("^.*a.{30}$"), "#/properties/a/pattern", "cannot run it"),
-    "repeats of repeats": (with_pattern("^(((([a-z]{0,900}){0,900}){0,900}){0,900})$"), "#/properties/a/pattern", "run it"),
+    "repeats of repeats": (
+        with_pattern("^(((([a-z]{0,900}){0,900}){0,900}){0,900})$"),
+        "#/properties/a/pattern",
+        "run it",
+    ),
     "pattern that no string matches": (with_pattern("^abc$", maxLength=2), "#/properties/a/pattern", "matches no"),
     "not": (with_property({"not": {"type": "string"}}), "#/properties/a/not", "enum or anyOf"),
     "if": (with_property({"if": {}, "then": {}}), "#/properties/a/if", "one option per case"),
@@ -131,10 +136,8 @@ def test_the_verdict_on_any_hostile_schema_comes_within_its_limits() -> None:
     spent = []
     for schema in (*ACCEPTED.values(), *(schema for schema, _, _ in REFUSED.values())):
         started = sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-        try:
+        with suppress(SchemaRefused):
             check_schema(schema, "x")
-        except SchemaRefused:
-            pass
         spent.append(-started)
         spent[-1] += sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     assert max(spent) < 2
@@ -155,7 +158,7 @@ def test_the_child_is_killed_when_it_runs_too_long() -> None:
 
 
 def test_the_core_imports_none_of_the_heavy_libraries() -> None:
-    modules = "bounds check compiler lark outlines_types request sampling validate walk".split()
+    modules = ("bounds", "check", "compiler", "lark", "outlines_types", "request", "sampling", "validate", "walk")
     code = "import sys\n" + "".join(f"import loopwright.inference.constraints.{name}\n" for name in modules)
     code += "print(sorted({'openai', 'dspy', 'outlines', 'mcp', 'numpy', 'jsonschema'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
