@@ -26,6 +26,12 @@ if TYPE_CHECKING:
 MAX_BACKOFF_S = 30.0
 """Longest wait between two attempts."""
 
+MAX_ERROR_CHARS = 16_384
+"""Longest error shown to the model."""
+
+MAX_TRACE_CHARS = 16_384
+"""Longest traceback in the log; an exception's message may be of any size."""
+
 NO_THREAD = "no free thread"
 NO_TIME = "no time left in the run"
 """What the model reads of a call that was never started."""
@@ -73,7 +79,7 @@ async def execute(tool: Tool[..., Any], arguments: Mapping[str, Any], context: C
         else:
             text = await _attempt(tool, arguments, context)
     except ForModel as exc:
-        text, error = str(exc), exc.code
+        text, error = _words(exc), exc.code
         unknown = isinstance(exc, ToolTimedOut) and tool.effect != "read"
     return Outcome(
         text=text,
@@ -180,9 +186,20 @@ async def _guarded(
         raise _crash(tool, context, exc) from exc
 
 
+def _words(error: ForModel) -> str:
+    """Return an error as text that can be stored, also when its author's message cannot."""
+    try:
+        text = str(error)[:MAX_ERROR_CHARS]
+    except Exception as exc:  # a subclass whose own template fails
+        return f"{error.code} ({type(exc).__name__})"
+    return text if text.isascii() else text.encode(errors="replace").decode()
+
+
 def _crash(tool: Tool[..., Any], context: Context[Any], error: BaseException) -> ToolCrashed:
     """Log a failure in full, without the values of variables; the model gets its kind only."""
     trace = "".join(traceback.format_exception(error))
+    if len(trace) > MAX_TRACE_CHARS:
+        trace = f"{trace[: MAX_TRACE_CHARS // 2]}\n...\n{trace[-MAX_TRACE_CHARS // 2 :]}"
     kind = type(error).__name__
     context.log.warning("tool_crashed", tool=tool.name, kind=kind, attempt=context.attempt, traceback=trace)
     return ToolCrashed(tool.name, kind)

@@ -1,6 +1,6 @@
 """Turn what a tool returned into the text that the model reads."""
 
-from collections.abc import AsyncIterable, Awaitable, Iterator
+from collections.abc import AsyncIterable, Awaitable, Coroutine, Iterator
 from enum import Enum
 from typing import Any
 
@@ -31,6 +31,8 @@ def render_result(tool: str, value: Any) -> str:
     if isinstance(value, bytes | bytearray | memoryview):
         return _decoded(tool, value)
     if isinstance(value, Iterator | Awaitable | AsyncIterable):
+        if isinstance(value, Coroutine):
+            value.close()  # else Python warns that nobody awaited it
         raise ResultInvalid(tool, f"a {type(value).__name__} is not a result; return the whole value")
     data = _json(tool, value)
     _check_size(tool, len(data))

@@ -91,8 +91,16 @@ def cyclic() -> Any:
 
 @pytest.mark.parametrize(
     "value",
-    [object, cyclic, lambda: (n for n in range(3)), lambda: iter([1]), lambda: b"\xff\xfe", lambda: {"a": object()}],
-    ids=["object", "cyclic", "generator", "iterator", "bytes", "nested object"],
+    [
+        object,
+        cyclic,
+        lambda: (n for n in range(3)),
+        lambda: iter([1]),
+        lambda: b"\xff\xfe",
+        lambda: {"a": object()},
+        lambda: asyncio.sleep(1),
+    ],
+    ids=["object", "cyclic", "generator", "iterator", "bytes", "nested object", "coroutine"],
 )
 def test_a_result_that_is_not_json_is_an_error_for_the_model(value: Any) -> None:
     outcome = run(returning(value))
@@ -116,6 +124,29 @@ def test_a_tool_error_reaches_the_model_in_its_own_words() -> None:
     outcome = run(raising(ToolError("no such city: Atlantis")))
     assert (outcome.error, outcome.text) == ("tool_error", "no such city: Atlantis")
     assert not outcome.unknown
+
+
+class Misprinted(ToolError):
+    template = "{nothing_of_that_name}"
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (ToolError("x" * 50_000_000), "x" * 16_384),
+        (ToolError("half a \ud83d pair"), "half a ? pair"),
+        (Misprinted("lost"), "misprinted (KeyError)"),
+    ],
+    ids=["fifty megabytes", "not encodable", "wrong template"],
+)
+def test_an_error_of_any_make_becomes_words_that_can_be_stored(error: ToolError, text: str) -> None:
+    assert run(raising(error)).text == text
+
+
+def test_the_log_of_a_crash_is_bounded() -> None:
+    with capture_logs() as logged:
+        run(raising(ValueError("x" * 50_000_000)))
+    assert len(logged[0]["traceback"]) < 20_000
 
 
 def test_of_any_other_exception_the_model_sees_the_kind_and_the_log_the_rest() -> None:

@@ -1,12 +1,16 @@
 """The last gate before a tool."""
 
+import json
 from datetime import date
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from loopwright.errors import ArgumentsInvalid
+from loopwright.inference.constraints.validate import validator
 from loopwright.tools import tool
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 
 class Leg(BaseModel):
@@ -91,3 +95,67 @@ def test_a_long_list_of_problems_is_cut() -> None:
 def test_a_long_value_is_repeated_in_part_only() -> None:
     said = problem(f'{{"traveller":["{"x" * 1000}"],"legs":[]}}')
     assert len(said) < 150
+
+
+# --- whatever passes satisfies the schema ----------------------------------------------------------------------
+
+
+class Stay(BaseModel):
+    city: Annotated[str, Field(min_length=1, max_length=5)]
+    nights: Annotated[int, Field(ge=1, le=30)] = 1
+    tags: dict[str, bool] = {}
+
+
+@tool(effect="read")
+def plan(
+    stays: Annotated[list[Stay], Field(max_length=3)],
+    budget: Annotated[float, Field(gt=0)],
+    start: date,
+    mode: Literal["train", "ship", 3] = "train",
+    note: str | None = None,
+) -> None:
+    """Plan a journey."""
+
+
+VALID = {
+    "stays": [{"city": "Oslo", "nights": 2, "tags": {"warm": False}}, {"city": "Rome"}],
+    "budget": 99.5,
+    "start": "2026-12-01",
+    "mode": "ship",
+    "note": None,
+}
+LEAVES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(2**70), 2**70),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.text(max_size=6),
+    st.sampled_from(["train", "ship", "2026-02-30", "2026-02-28", "1", 3, 30, "Rome"]),
+)
+VALUES = st.recursive(
+    LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3)
+)
+PATHS = [
+    (), ("stays",), ("stays", 0), ("stays", 0, "city"), ("stays", 1, "nights"), ("stays", 0, "tags"), ("budget",),
+    ("start",), ("mode",), ("note",), ("other",),
+]  # fmt: skip
+
+
+@settings(max_examples=400, deadline=None)
+@given(path=st.sampled_from(PATHS), value=VALUES)
+def test_arguments_that_pass_satisfy_the_full_schema(path: tuple[str | int, ...], value: Any) -> None:
+    """Promise: what reaches a tool is valid, whatever the engine returned."""
+    arguments: Any = json.loads(json.dumps(VALID))
+    at = arguments
+    for step in path[:-1]:
+        at = at[step]
+    if path:
+        at[path[-1]] = value
+    else:
+        arguments = value
+    text = json.dumps(arguments)
+    try:
+        plan.parse(text)
+    except ArgumentsInvalid:
+        return
+    assert validator(plan.parameters)(text) == []
