@@ -18,6 +18,9 @@ DOWN_TO: Final = 0.5
 CHARS_PER_TOKEN: Final = 3.0
 """Low on purpose: English text has about four, JSON and digits about three."""
 
+STUB_CHARS: Final = 80
+"""About the length of a stub."""
+
 WORTH_CHARS: Final = 200
 """Shorter observations stay: their stub would be no shorter."""
 
@@ -39,7 +42,8 @@ def compact(state: RunState, target_tokens: int) -> tuple[PromptCompacted, dict[
         The event and the artifacts to store before it (id to full text), or `None` when nothing is left to move.
     """
     before = estimated_tokens(state)
-    excess_chars = (before - target_tokens) * CHARS_PER_TOKEN
+    chars = sum(len(each.content) for each in state.messages)
+    excess_chars = chars * (before - target_tokens) / max(before, 1)
     moved: dict[str, str] = {}
     texts: dict[str, str] = {}
     for call in _movable(state):
@@ -49,7 +53,7 @@ def compact(state: RunState, target_tokens: int) -> tuple[PromptCompacted, dict[
         if call.artifact is None:
             texts[artifact] = call.text
         moved[call.call_id] = artifact
-        excess_chars -= len(call.text)
+        excess_chars -= len(call.text) - STUB_CHARS
     return (PromptCompacted(moved, before), texts) if moved else None
 
 

@@ -77,6 +77,7 @@ class Surroundings:
         on_event: Sees every event right after it was appended. Must not raise and must not block.
         on_delta: Sees the model's text as it arrives: (step, delta). Transient, never stored.
         on_progress: Sees what tools report: (call id, text, fraction). Transient, never stored.
+        lease_s: Seconds that this process may be silent before another may take its runs.
     """
 
     endpoint: Endpoint
@@ -89,6 +90,7 @@ class Surroundings:
     on_event: Callable[[ev.Event], None] | None = None
     on_delta: Callable[[int, Delta], None] | None = None
     on_progress: Callable[[str, str, float | None], None] | None = None
+    lease_s: float = 15.0
 
 
 @dataclass(slots=True)

@@ -43,9 +43,6 @@ Out = TypeVar("Out")
 MAX_TASK_BYTES = 1_048_576
 """Largest task, as JSON."""
 
-LEASE_S = 15.0
-"""Seconds that a process may be silent before another may take its run."""
-
 
 @dataclass(frozen=True, slots=True)
 class RunResult(Generic[Out]):
@@ -133,7 +130,7 @@ async def run_agent(
         await around.journal.create(created)
         if around.on_event:
             around.on_event(created)
-        claim = await around.journal.claim(created.run_id, "in-process", ttl_s=LEASE_S)
+        claim = await around.journal.claim(created.run_id, "in-process", ttl_s=around.lease_s)
         return RunResult(agent, await drive_claim(agent, claim, around))
 
 
@@ -154,7 +151,7 @@ async def resume_run(
     from .surroundings import surroundings
 
     async with surroundings(agent, endpoint, journal, hooks) as around:
-        claim = await journal.claim(run_id, "in-process", ttl_s=LEASE_S)
+        claim = await journal.claim(run_id, "in-process", ttl_s=around.lease_s)
         return RunResult(agent, await drive_claim(agent, claim, around))
 
 
@@ -172,7 +169,7 @@ async def drive_claim(agent: "Agent[Any]", claim: Claim, around: Surroundings) -
         await around.journal.release(claim.lease, due_in_s=None)
         raise AgentChanged(agent.name, state.created.run_id)
     loop = RunLoop(blueprint_of(agent), claim.lease, state, around)
-    keeper = LeaseKeeper(around.journal, claim.lease, LEASE_S)
+    keeper = LeaseKeeper(around.journal, claim.lease, around.lease_s)
     try:
         with keeper:
             await _drive(loop)
@@ -258,7 +255,7 @@ def _child_id(run_id: str, call_id: str) -> str:
 
 async def _child_state(agent: "Agent[Any]", run_id: str, around: Surroundings) -> RunState:
     try:
-        claim = await around.journal.claim(run_id, "in-process", ttl_s=LEASE_S)
+        claim = await around.journal.claim(run_id, "in-process", ttl_s=around.lease_s)
     except RunBusy:
         state = fold(stored.event for stored in await around.journal.read(run_id))
         if not state.is_final:

@@ -60,7 +60,7 @@ class RunState(NamedTuple):
         rejections: Invalid replies in a row.
         failures: Steps in a row in which every call failed.
         last_turn: The limit that ended the run's budget, once the last turn is announced.
-        prompt_tokens: Size of the prompt after the last turn, as the endpoint reported it.
+        prompt_tokens: Size of the prompt after the last turn, as the endpoint reported it, less what was compacted.
         new_chars: Characters added to the prompt since.
         compactions: How often old observations were replaced by stubs.
         planned: Whether the plan was made.
@@ -252,9 +252,11 @@ def _compacted(state: RunState, event: ev.PromptCompacted) -> RunState:
             stubs = "\n".join([_observation(call) for call in calls])
             messages[each.place] = Message("user", stubs + rest)
         observed.append(Observed(each.place, calls))
+    before = sum(len(each.content) for each in state.messages)
+    after = sum(len(each.content) for each in messages)
     return state._replace(
         messages=tuple(messages), observed=tuple(observed), compactions=state.compactions + 1, truncated=True,
-        prompt_tokens=0, new_chars=sum(len(each.content) for each in messages),
+        prompt_tokens=event.before * after // max(before, 1), new_chars=0,
     )  # fmt: skip
 
 
