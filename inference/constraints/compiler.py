@@ -5,9 +5,11 @@ stay small, in a killable child where an author's pattern decides. What it canno
 `llguidance`, which builds its automaton lazily and has limits of its own.
 """
 
+from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
 from functools import lru_cache
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from ...errors import CompileFailed
@@ -23,8 +25,16 @@ from .walk import Choice, Free
 if TYPE_CHECKING:
     import llguidance
 
-MAX_WORK = 4_000_000
-"""Characters of the longest text times tokens, above which an index takes more than about a second."""
+MAX_WORK = 1_000_000
+"""Longest text in characters times tokens: an index of so much work took 110 ms and 22 MB when measured."""
+
+MAX_KEPT_WORK = 12 * MAX_WORK
+"""Work kept in compiled indexes; the one unused for longest goes first."""
+
+_GRAMMAR_WORK = MAX_WORK // 50
+"""What an `llguidance` matcher counts as."""
+
+_Engine = Callable[[], Matcher]
 
 
 def matcher(segment: Choice | Free, vocabulary: Vocabulary) -> Matcher:
@@ -37,7 +47,7 @@ def matcher(segment: Choice | Free, vocabulary: Vocabulary) -> Matcher:
         case Choice(options):
             return ChoiceMatcher(options, vocabulary)
         case Free():
-            return _engine(segment, vocabulary)()
+            return _ENGINES.get(segment, vocabulary)()
 
 
 def segment_regex(free: Free) -> str | None:
@@ -55,20 +65,49 @@ def segment_regex(free: Free) -> str | None:
     return f"(?:{regex}{ends}{others})" if others else regex + ends
 
 
-@lru_cache(maxsize=512)
-def _engine(free: Free, vocabulary: Vocabulary) -> Callable[[], Matcher]:
+class _Engines:
+    """Compiled segments, the most recently used ones, bounded by the work that they took."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[tuple[Free, Vocabulary], tuple[_Engine, int]] = OrderedDict()
+        self._work = 0
+        self._lock = Lock()
+
+    def get(self, free: Free, vocabulary: Vocabulary) -> _Engine:
+        """Return the engine of a segment; two threads may compile the same one at the same time."""
+        key = (free, vocabulary)
+        with self._lock:
+            if key in self._known:
+                self._known.move_to_end(key)
+                return self._known[key][0]
+        engine, work = _compile(free, vocabulary)
+        with self._lock:
+            if key not in self._known:
+                self._known[key] = engine, work
+                self._work += work
+            while self._work > MAX_KEPT_WORK:
+                self._work -= self._known.popitem(last=False)[1][1]
+        return engine
+
+
+_ENGINES = _Engines()
+
+
+def _compile(free: Free, vocabulary: Vocabulary) -> tuple[_Engine, int]:
+    """Return an engine and the work it took."""
     regex = segment_regex(free)
-    if regex is not None and longest(free.shape) * len(vocabulary.tokens) <= MAX_WORK:
+    work = longest(free.shape) * len(vocabulary.tokens)
+    if regex is not None and work <= MAX_WORK:
         if is_tame(free.shape):
             index = jail.build_index(regex, vocabulary.tokens, vocabulary.eos_id)
-            return lambda: IndexMatcher(index, vocabulary)
+            return lambda: IndexMatcher(index, vocabulary), work
         with suppress(jail.JailError):
             index = jail.run("build_index", regex, vocabulary.tokens, vocabulary.eos_id)
-            return lambda: IndexMatcher(index, vocabulary)
-    return _grammar_engine(free, vocabulary)
+            return lambda: IndexMatcher(index, vocabulary), MAX_WORK
+    return _grammar_engine(free, vocabulary), _GRAMMAR_WORK
 
 
-def _grammar_engine(free: Free, vocabulary: Vocabulary) -> Callable[[], Matcher]:
+def _grammar_engine(free: Free, vocabulary: Vocabulary) -> _Engine:
     import llguidance
 
     tokenizer, quote_id = _tokenizer(vocabulary)

@@ -198,3 +198,13 @@ def test_a_matcher_refuses_a_token_outside_its_mask() -> None:
     with pytest.raises(ValueError, match="leads to none"):
         matcher.advance(VOCABULARY.id_by_bytes[b"x"])
     assert compiler.matcher(Choice(("yes",)), Vocabulary((b"yes", b"n"), 1)).forced_tokens() == [0]
+
+
+def test_compiled_segments_are_kept_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiler, "MAX_KEPT_WORK", 3 * 1024 * 20)
+    engines = compiler._Engines()
+    segments = [Free(Text(0, length), opened=True) for length in range(4, 16)]
+    first = [engines.get(segment, VOCABULARY) for segment in segments]
+    assert engines._work <= 3 * 1024 * 20
+    assert engines.get(segments[-1], VOCABULARY) is first[-1]
+    assert engines.get(segments[0], VOCABULARY) is not first[0]
