@@ -30,31 +30,45 @@ def estimated_tokens(state: RunState) -> int:
     return state.prompt_tokens + int(state.new_chars / CHARS_PER_TOKEN)
 
 
-def is_due(state: RunState, window: int | None) -> bool:
-    """Return whether the prompt has come too near to a window of so many tokens."""
-    return window is not None and estimated_tokens(state) > window * START_AT
+LEAST_GAIN: Final = 0.2
+"""A compaction that frees less of the window than this waits until there is no room left without it."""
+
+FULL_AT: Final = 0.95
+"""Share of the window at which even a small gain is taken."""
 
 
-def compact(state: RunState, target_tokens: int) -> tuple[PromptCompacted, dict[str, str]] | None:
-    """Choose the oldest observations whose removal brings the prompt down to `target_tokens`.
+def is_due(state: RunState, window: int) -> bool:
+    """Return whether the prompt has come near to a window of so many tokens."""
+    return estimated_tokens(state) > window * START_AT
+
+
+def compact(state: RunState, window: int, *, urgent: bool = False) -> tuple[PromptCompacted, dict[str, str]] | None:
+    """Choose the oldest observations whose removal brings the prompt down to `DOWN_TO` of the window.
+
+    Args:
+        state: The run.
+        window: The model's window in tokens.
+        urgent: Take any gain, however small, as when the endpoint has refused the prompt.
 
     Returns:
-        The event and the artifacts to store before it (id to full text), or `None` when nothing is left to move.
+        The event and the artifacts to store before it (id to full text), or `None` when too little can be moved.
     """
     before = estimated_tokens(state)
-    chars = sum(len(each.content) for each in state.messages)
-    excess_chars = chars * (before - target_tokens) / max(before, 1)
+    chars_per_token = sum(len(each.content) for each in state.messages) / max(before, 1)
+    wanted = (before - window * DOWN_TO) * chars_per_token
     moved: dict[str, str] = {}
     texts: dict[str, str] = {}
+    freed = 0
     for call in _movable(state):
-        if excess_chars <= 0:
+        if freed >= wanted:
             break
         artifact = call.artifact or f"o{call.call_id}"
         if call.artifact is None:
             texts[artifact] = call.text
         moved[call.call_id] = artifact
-        excess_chars -= len(call.text) - STUB_CHARS
-    return (PromptCompacted(moved, before), texts) if moved else None
+        freed += len(call.text) - STUB_CHARS
+    is_enough = urgent or before > window * FULL_AT or freed >= window * LEAST_GAIN * chars_per_token
+    return (PromptCompacted(moved, before), texts) if moved and is_enough else None
 
 
 def _movable(state: RunState) -> list[CallFinished]:

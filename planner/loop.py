@@ -262,7 +262,7 @@ class RunLoop:
 
     def _make_room(self, problem: ContextTooLong) -> None:
         window = self.around.endpoint.context_tokens or self.state.prompt_tokens or self.state.new_chars // 4
-        record = shorten(self.state, window)
+        record = shorten(self.state, window, urgent=True)
         if record is None:
             self.append(ev.RunFailed("context_too_long", str(problem)))
         else:

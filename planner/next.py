@@ -18,7 +18,7 @@ from ..inference.endpoint import Message
 from . import events as ev
 from .blueprint import Blueprint
 from .budget import Limits, last_turn_notice, reached, seconds_left
-from .compaction import DOWN_TO, compact, is_due
+from .compaction import compact, is_due
 from .prompt import render_notice
 from .state import OpenCall, RunState
 
@@ -98,7 +98,7 @@ def next_move(blueprint: Blueprint, state: RunState, limits: Limits, now_ms: int
         return Record((_gave_up(state),))
     if state.recent and (looped := _loop(state)):
         return looped
-    if is_due(state, window) and (shorter := shorten(state, window or 0)):
+    if window and is_due(state, window) and (shorter := shorten(state, window)):
         return shorter
     return _ask(blueprint, state, limits, now_ms)
 
@@ -138,9 +138,9 @@ def _loop(state: RunState) -> Move | None:
     return None
 
 
-def shorten(state: RunState, window: int) -> Record | None:
-    """Return the compaction that makes room in a window, or `None` when nothing is left to move."""
-    found = compact(state, int(window * DOWN_TO))
+def shorten(state: RunState, window: int, *, urgent: bool = False) -> Record | None:
+    """Return the compaction that makes room in a window, or `None` when too little can be moved."""
+    found = compact(state, window, urgent=urgent)
     return Record((found[0],), found[1]) if found else None
 
 
