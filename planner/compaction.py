@@ -59,7 +59,7 @@ def compact(state: RunState, window: int, *, urgent: bool = False) -> tuple[Prom
     moved: dict[str, str] = {}
     texts: dict[str, str] = {}
     freed = 0
-    for call in _movable(state):
+    for call in _movable(state, urgent):
         if freed >= wanted:
             break
         artifact = call.artifact or f"o{call.call_id}"
@@ -71,5 +71,9 @@ def compact(state: RunState, window: int, *, urgent: bool = False) -> tuple[Prom
     return (PromptCompacted(moved, before), texts) if moved and is_enough else None
 
 
-def _movable(state: RunState) -> list[CallFinished]:
-    return [call for each in state.observed for call in each.calls if len(call.text) > WORTH_CHARS]
+def _movable(state: RunState, urgent: bool) -> list[CallFinished]:
+    """Return observations worth moving, oldest first; the newest ones, which no model has seen yet, only in need."""
+    seen = [call for each in state.observed[:-1] for call in each.calls if len(call.text) > WORTH_CHARS]
+    if seen or not urgent:
+        return seen
+    return [call for each in state.observed[-1:] for call in each.calls if len(call.text) > WORTH_CHARS]
