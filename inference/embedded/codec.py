@@ -35,7 +35,9 @@ class Codec:
         self._roles = {role: _special(tokenizer, role) for role in ("system", "user", "assistant")}
         self.end = _special(tokenizer, "end")
         self.bytes_of = _token_bytes(tokenizer)
-        free = tuple(b"" if b"\n\n" in token else token for token in self.bytes_of)  # the head's fixed text is never written
+        free = tuple(
+            b"" if b"\n\n" in token else token for token in self.bytes_of
+        )  # the head's fixed text is never written
         self.vocabulary = Vocabulary(free, self.end)
         self._kept: OrderedDict[Message, tuple[int, ...]] = OrderedDict()
         self._lock = Lock()

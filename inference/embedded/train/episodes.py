@@ -55,10 +55,10 @@ def draw_episode(rng: Random, offered: Sequence[Skill], *, held: bool, unseen: b
         unseen: Ask for absent tools that training never sees, too.
     """
     kinds: tuple[tuple[str, float], ...] = (
-        ("one", 0.46),
-        ("parallel", 0.17),
-        ("chain", 0.15),
-        ("error", 0.11),
+        ("one", 0.54),
+        ("parallel", 0.13),
+        ("chain", 0.12),
+        ("error", 0.10),
         ("no_tool", 0.11),
     )
     kind = rng.choices([k for k, _ in kinds], [w for _, w in kinds])[0]
@@ -264,7 +264,7 @@ def _corrected(rng: Random, skill: Skill, ask: Ask, held: bool) -> Episode | Non
     strings = [
         k
         for k, v in ask.arguments.items()
-        if isinstance(v, str) and 2 <= len(v) <= 24 and '"' not in v and not _is_enum(skill, k)
+        if isinstance(v, str) and 2 <= len(v) <= 24 and '"' not in v and not _is_fixed(skill, k)
     ]
     if not strings:
         return None
@@ -289,8 +289,9 @@ def _corrected(rng: Random, skill: Skill, ask: Ask, held: bool) -> Episode | Non
     return _episode("error", ask.text, steps, rng, held)
 
 
-def _is_enum(skill: Skill, key: str) -> bool:
-    return "enum" in skill.tool.parameters["properties"][key]
+def _is_fixed(skill: Skill, key: str) -> bool:
+    """Tell whether the schema allows only some strings, so that a slip could not be written."""
+    return not {"enum", "format"}.isdisjoint(skill.tool.parameters["properties"][key])
 
 
 def _slip(text: str, rng: Random) -> str:

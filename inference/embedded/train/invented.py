@@ -11,6 +11,9 @@ from .groups import GROUPS, NOUNS, STATES
 from .skills import Ask, Parameter, Tool, make_tool
 from .slots import FALSE, FALSE_HELD, LABELLED, LABELLED_HELD, SLOTS, TRUE, TRUE_HELD, Slot, is_held
 
+_HOLE = "\x03"
+"""Where a wording takes in the first fragment while its brackets are expanded."""
+
 
 @dataclass(frozen=True)
 class Used:
@@ -50,24 +53,29 @@ class Invented:
         return Ask(self._sentence(fragments, rng, held), arguments, self.result(rng))
 
     def _sentence(self, fragments: list[str], rng: Random, held: bool) -> str:
-        noun = self.noun.replace("_", " ")
-        wordings = GROUPS[self.group][2 if held else 1]
-        head = _head(rng.choice(wordings), rng, noun)
-        if rng.random() < 0.15:
-            head = f"{self.verb.replace('_', ' ')} {noun}"
         if len(fragments) > 1 and rng.random() < 0.5:
-            tail = fragments[1:]
-            rng.shuffle(tail)
-            fragments = [fragments[0], *tail]
-            if rng.random() < 0.25:
-                rng.shuffle(fragments)
-        if fragments and rng.random() < 0.08:
-            return f"{fragments[0].lstrip(' ,:')}{rng.choice((': ', ', '))}{head} {' '.join(fragments[1:])}"
+            fragments = _reordered(fragments, rng)
+        head, rest = self._head(fragments, rng, held)
+        if rest and rest is fragments and rng.random() < 0.08:
+            return f"{rest[0].lstrip(' ,:')}{rng.choice((': ', ', '))}{head} {' '.join(rest[1:])}"
         text = head
-        for index, fragment in enumerate(fragments):
+        for index, fragment in enumerate(rest):
             glue = "" if fragment[0] in ",:" else rng.choice((" ", " ", " ", " ", ", ", " and ")) if index else " "
             text += glue + fragment
         return text
+
+    def _head(self, fragments: list[str], rng: Random, held: bool) -> tuple[str, list[str]]:
+        """Return the verb and noun, and the fragments that they have not taken in."""
+        noun = self.noun.replace("_", " ")
+        if rng.random() < 0.12:
+            return f"{self.verb.replace('_', ' ')} {noun}", fragments
+        wording = rng.choice(GROUPS[self.group][2 if held else 1]).replace("{n}", noun)
+        if "{f}" not in wording:
+            return expand(wording, rng, {}), fragments
+        head = expand(wording.replace("{f}", _HOLE), rng, {})
+        if fragments and fragments[0][0] not in ",:(":
+            return head.replace(_HOLE, fragments[0]), fragments[1:]
+        return head.replace(f" {_HOLE}", ""), fragments
 
     def result(self, rng: Random) -> str:
         """Return what the tool might answer."""
@@ -107,8 +115,10 @@ class Invented:
         return _reading(rng)
 
 
-def _head(wording: str, rng: Random, noun: str) -> str:
-    return expand(wording.replace("{n}", noun), rng, {})
+def _reordered(fragments: list[str], rng: Random) -> list[str]:
+    """Return the fragments in another order, mostly with the first one in its place."""
+    kept = 0 if rng.random() < 0.25 else 1
+    return [*fragments[:kept], *rng.sample(fragments[kept:], len(fragments) - kept)]
 
 
 def _reading(rng: Random) -> str:
@@ -195,7 +205,7 @@ def _name(rng: Random, verb: str, noun: str, group: str) -> str:
 
 
 def _parameters(rng: Random, group: str, noun: str, held: bool) -> tuple[Used, ...]:
-    count = rng.choice((0, 1, 1, 1, 2, 2, 3, 4)) if group in ("read", "list") else rng.choice((1, 1, 1, 2, 2, 3, 4))
+    count = rng.choice((0, 1, 1, 1, 2, 2, 3, 4)) if group in ("read", "list") else rng.choice((1, 1, 1, 1, 2, 2, 3, 4))
     mains = [s for s in SLOTS if s.main]
     picked = [SLOTS[0] if group in ("status", "delete") and rng.random() < 0.7 else rng.choice(mains)] if count else []
     picked += rng.sample([s for s in SLOTS if s not in picked], max(0, count - 1))
