@@ -31,6 +31,14 @@ class Timeouts:
     idle_token_s: float = 20.0
     total_s: float = 600.0
 
+    def late(self, first_by: float | None, total_by: float) -> str:
+        """Return which limit has passed: the deadline, the first token's (`first_by`), or that between two tokens."""
+        if first_by is None:
+            return f"no token for {self.idle_token_s:g} s"
+        if total_by <= first_by:
+            return "the completion took longer than its deadline"
+        return f"no first token within {self.first_token_s:g} s"
+
 
 class Completion:
     """Reads one open response.
@@ -67,12 +75,13 @@ class Completion:
             EndpointError: What the server reported inside the stream.
         """
         by = self._clock() + self._timeouts.idle_token_s if self._first_by is None else self._first_by
+        first_by = by if self._total_by < by else self._first_by
         self._alarm.start(min(by, self._total_by))
         try:
             arrived = await self._read()
         except asyncio.CancelledError as error:
             if self._alarm.has_rung():
-                raise EndpointTimedOut(self._endpoint, self._late(by)) from error
+                raise EndpointTimedOut(self._endpoint, self._timeouts.late(first_by, self._total_by)) from error
             raise
         except CLIENT_ERRORS as error:
             raise from_exception(self._endpoint, error) from error
@@ -114,10 +123,3 @@ class Completion:
             raise EndpointUnavailable(self._endpoint, "the reply ended without a completion")
         pending.is_done = True
         return pending
-
-    def _late(self, by: float) -> str:
-        if self._total_by < by:
-            return "the completion took longer than its deadline"
-        if self._first_by is None:
-            return f"no token for {self._timeouts.idle_token_s:g} s"
-        return f"no first token within {self._timeouts.first_token_s:g} s"

