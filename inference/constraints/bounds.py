@@ -44,6 +44,8 @@ _REFUSED = {
     "$recursiveRef": "use $ref",
 }
 
+_MAY_BE_FALSE = ("uniqueItems", "unevaluatedProperties", "unevaluatedItems")
+
 
 def bounded(schema: Mapping[str, Any]) -> dict[str, Any]:
     """Return the decoding relative of a full schema.
@@ -84,7 +86,7 @@ class Bounder:
             raise Unenforceable(place.path, f"the schema grows beyond {MAX_NODES} parts; nest fewer definitions")
         flat, place = flatten(self._root, schema, place)
         for keyword, advice in _REFUSED.items():
-            if flat.get(keyword) not in (None, False):
+            if keyword in flat and not (flat[keyword] is False and keyword in _MAY_BE_FALSE):
                 raise Unenforceable(place.at(keyword).path, f"{keyword} cannot be enforced; {advice}")
         if (union := options_of(flat)) is not None:
             keyword, options = union
@@ -135,7 +137,8 @@ class Bounder:
         return kept[0] if len(kept) == 1 else {"anyOf": kept}
 
     def _array(self, flat: Raw, place: Place, arrays: int) -> dict[str, Any]:
-        head, rest = flat.get("prefixItems", []), flat.get("items", "prefixItems" not in flat)
+        open_ended = "prefixItems" not in flat and "unevaluatedItems" not in flat
+        head, rest = flat.get("prefixItems", []), flat.get("items", open_ended)
         if isinstance(rest, list):
             head, rest = rest, flat.get("additionalItems", False)
         least = flat.get("minItems", 0)
@@ -163,7 +166,7 @@ class Bounder:
         patterns = flat.get("patternProperties") or {}
         declared = flat.get("properties") or {}
         required = list(dict.fromkeys(flat.get("required", ())))
-        extra = flat.get("additionalProperties", True)
+        extra = flat.get("additionalProperties", "unevaluatedProperties" not in flat)
         if "properties" in flat or required or (extra is False and not patterns):
             if patterns or names not in (None, True):
                 keyword = "patternProperties" if patterns else "propertyNames"

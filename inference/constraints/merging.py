@@ -62,8 +62,8 @@ _JOINED = ("$ref", "allOf")
 
 def _follow(root: Raw, reference: Any, place: Place) -> tuple[Any, Place]:
     path = child(place.path, "$ref")
-    if not isinstance(reference, str) or not reference.startswith("#"):
-        raise Unenforceable(path, f"{reference!r} is outside the schema; copy the definition into $defs")
+    if not isinstance(reference, str) or not (reference == "#" or reference.startswith("#/")):
+        raise Unenforceable(path, f"{reference!r} is outside the schema or an anchor; point into $defs")
     if place.trail.count(reference) >= MAX_RECURSION:
         raise Endless(path, f"{reference!r} is needed again and again for one value, which would never end")
     target: Any = root

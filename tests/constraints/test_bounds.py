@@ -12,6 +12,7 @@ from loopwright.inference.constraints.bounds import bounded
 from loopwright.inference.constraints.sampling import random_value
 from loopwright.inference.constraints.validate import validator
 
+Schemas = st.SearchStrategy[dict[str, Any]]
 INTEGER = {"type": "integer", "minimum": -999999999999999, "maximum": 999999999999999}
 
 CASES: dict[str, tuple[Any, Any]] = {
@@ -53,6 +54,24 @@ CASES: dict[str, tuple[Any, Any]] = {
         {"type": "object", "properties": {}},
         {"type": "object", "properties": {}, "required": [], "additionalProperties": False},
     ),
+    "no unevaluated properties are none": (
+        {"type": "object", "unevaluatedProperties": False},
+        {"type": "object", "properties": {}, "required": [], "additionalProperties": False},
+    ),
+    "options are joined with what stands beside them": (
+        {"properties": {"x": {"const": 1}, "y": {"const": 2}}, "anyOf": [{"required": ["x"]}, {"required": ["y"]}]},
+        {
+            "anyOf": [
+                {
+                    "type": "object",
+                    "properties": {"x": {"const": 1}, "y": {"const": 2}},
+                    "required": [key],
+                    "additionalProperties": False,
+                }
+                for key in ("x", "y")
+            ]
+        },
+    ),
     "named keys become properties": (
         {"type": "object", "propertyNames": {"enum": ["x"]}, "additionalProperties": {"type": "null"}},
         {"type": "object", "properties": {"x": {"type": "null"}}, "required": [], "additionalProperties": False},
@@ -75,7 +94,7 @@ def test_bounding(name: str) -> None:
     assert bounded(schema) == expected
 
 
-def numbers(kind: str) -> st.SearchStrategy[dict[str, Any]]:
+def numbers(kind: str) -> Schemas:
     bound = st.one_of(st.integers(-(10**6), 10**6), st.floats(-1e4, 1e4).map(lambda value: round(value, 4)))
     keywords = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
     bounds = st.dictionaries(st.sampled_from(keywords), bound, max_size=2)
@@ -85,7 +104,7 @@ def numbers(kind: str) -> st.SearchStrategy[dict[str, Any]]:
     return st.builds(lambda b, s: {"type": kind, **b, **s}, bounds, steps)
 
 
-def strings() -> st.SearchStrategy[dict[str, Any]]:
+def strings() -> Schemas:
     lengths = st.tuples(st.integers(0, 12), st.integers(0, 300)).map(lambda p: {"minLength": p[0], "maxLength": sum(p)})
     patterns = st.sampled_from(
         [
@@ -100,7 +119,9 @@ def strings() -> st.SearchStrategy[dict[str, Any]]:
         ]
     )
     formats = st.sampled_from(["date", "date-time", "time", "uuid", "email", "ipv4", "ipv6", "uri", "duration"])
-    extra = st.one_of(st.just({}), patterns.map(lambda p: {"pattern": p}), formats.map(lambda f: {"format": f}))
+    extra: Schemas = st.one_of(
+        st.just({}), patterns.map(lambda p: {"pattern": p}), formats.map(lambda f: {"format": f})
+    )
     return st.builds(lambda a, b: {"type": "string", **a, **b}, st.one_of(st.just({}), lengths), extra)
 
 
@@ -114,7 +135,7 @@ LEAVES = st.one_of(
 )
 
 
-def compounds(inner: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[dict[str, Any]]:
+def compounds(inner: Schemas) -> Schemas:
     keys = st.sampled_from(["a", "b", 'c "q"', "dé"])
     record = st.builds(
         lambda properties, required, more: {"type": "object", "properties": properties, "required": required, **more},

@@ -23,6 +23,7 @@ from loopwright.inference.constraints.patterns import (
 from loopwright.inference.constraints.ranges import decimal_regex, integer_regex
 from loopwright.inference.constraints.sampling import random_text
 from loopwright.inference.constraints.shapes import Text, json_text
+from loopwright.inference.constraints.tameness import is_tame
 from loopwright.inference.constraints.validate import validator
 from pydantic import (
     UUID1,
@@ -145,3 +146,18 @@ def test_dates_are_days_of_the_calendar() -> None:
 
 def test_json_text_escapes_only_what_the_grammar_allows() -> None:
     assert json_text('a"\\\n\t\ré😀') == '"a\\"\\\\\\n\\t\\ré😀"'
+
+
+@pytest.mark.parametrize(
+    ("pattern", "tame"),
+    [
+        (r"^[A-Z]{2}\d{2}(?: ?[0-9]{4}){3}$", True), (r"^[\w.+-]+@[\w-]+\.[\w.-]+$", True),
+        (r"^\d+(?:\.\d{1,2})?$", True),
+        (r"^(?:cat|dog)s?$", True), (r"^#[0-9a-f]{6}$", True), (r"^[^a]*a$", True), (r"^(?:ab?)+c$", True),
+        (r"[A-Z]", False), (r"^.*a.{12}$", False), (r"^[ab]{0,20}a[ab]{20}$", False), (r"^(?:[ab]c|ad)$", False),
+        (r"^(?:a?){3}a$", False), (r"^(?:a+)+$", False), (r"^(?:|a)a$", False), (r"^(?:[a-z]{0,900}){0,900}$", False),
+    ],
+)  # fmt: skip
+def test_only_patterns_that_one_character_decides_are_tame(pattern: str, tame: bool) -> None:
+    node = parse_pattern(pattern)
+    assert is_tame(Text(0, 1000, pattern=f"^{value_regex(node)}$")) == tame

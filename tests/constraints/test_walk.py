@@ -3,6 +3,7 @@
 import json
 import random
 import time
+from decimal import Decimal
 
 import pytest
 from loopwright.errors import Misuse
@@ -156,17 +157,11 @@ def test_plain_values_run_on_outlines_core_and_cut_patterns_on_llguidance() -> N
     plain = [
         Free(Text(0, 200), opened=True),
         Free(Integer(-5, 5000), follow=(",", "}")),
-        Free(Fixed(*bounds(), 2), follow=("}",)),
+        Free(Fixed(Decimal("-1.5"), Decimal(100), 2), follow=("}",)),
     ]
     assert all(isinstance(compiler.matcher(free, VOCABULARY), IndexMatcher) for free in plain)
     cut = Free(Text(0, 12, pattern="^[a-z]+$"), opened=True)
     assert isinstance(compiler.matcher(cut, VOCABULARY), GrammarMatcher)
-
-
-def bounds() -> tuple:  # type: ignore[type-arg]
-    from decimal import Decimal
-
-    return Decimal("-1.5"), Decimal("100")
 
 
 def test_a_blow_up_falls_back_to_llguidance_within_the_limits() -> None:
