@@ -7,7 +7,8 @@ from fractions import Fraction
 from ...errors import ToolError
 from ..decorator import tool
 from .numerals import write_fraction
-from .unit_table import Unit, find_unit, near_units, units_of
+from .unit_names import find_unit, near_units
+from .unit_table import Unit, units_of
 
 MAX_NAME = 60
 MAX_VALUE = 1e100

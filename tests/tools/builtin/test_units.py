@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from loopwright.errors import ToolError
 from loopwright.tools.builtin import convert_units
 from loopwright.tools.builtin.numerals import write_fraction
-from loopwright.tools.builtin.unit_table import every_unit, find_unit, names_of, near_units, units_of
+from loopwright.tools.builtin.unit_names import find_unit, near_units
+from loopwright.tools.builtin.unit_table import every_unit, names_of, units_of
 
 RESULTS = [
     (12, "miles", "km", "19.312128 km"),
