@@ -82,8 +82,7 @@ class CallRunner:
             text: JSON text of the call object.
         """
         state = self._loop.state
-        most = self._loop.limits.get("max_tool_calls")
-        if most is not None and state.tool_calls + index >= most:
+        if state.tool_calls + index >= self._loop.budget.tool_calls:
             return
         call_id = f"{state.step + 1}.{index + 1}"
         try:
@@ -151,8 +150,7 @@ class CallRunner:
 
     async def _declare(self, prepared: Sequence[Prepared]) -> None:
         """Journal the intents of all calls with effects, and wait until they are durable."""
-        intents = [self._intent(each) for each in prepared if each.tool.effect != "read"]
-        if intents:
+        if intents := [self._intent(each) for each in prepared if each.tool.effect != "read"]:
             self._loop.append(*intents)
             await self._loop.around.journal.barrier(self._loop.lease, durable=True)
 

@@ -101,6 +101,8 @@ def _call(value: Any, step: int, at: int, shown: str) -> ToolCall:
 
 
 def _no_other(value: dict[str, Any], known: tuple[str, str], shown: str) -> None:
-    if len(value) > 2 or any(key not in known for key in value):
+    if len(value) != 2 or known[0] not in value:
+        if all(key in known for key in value):
+            return
         extra = ", ".join(sorted(key for key in value if key not in known))
         raise DecisionInvalid(f"it has keys that do not belong there: {extra}.", shown)

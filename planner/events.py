@@ -40,6 +40,10 @@ class Tokens:
     cost: float = 0.0
 
 
+NO_TOKENS = Tokens()
+"""Shared by all turns whose endpoint counted nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class RunCreated:
     """A task was accepted. Always the first event."""
@@ -84,7 +88,7 @@ class StepDecided:
     text: str
     calls: tuple[ToolCall, ...] = ()
     answer: str | None = None
-    tokens: Tokens = Tokens()
+    tokens: Tokens = NO_TOKENS
     type: Literal["step.decided"] = "step.decided"
 
 
@@ -95,7 +99,7 @@ class StepRejected:
     step: int
     text: str
     problem: str
-    tokens: Tokens = Tokens()
+    tokens: Tokens = NO_TOKENS
     type: Literal["step.rejected"] = "step.rejected"
 
 
@@ -106,7 +110,7 @@ class TurnTaken:
     kind: Literal["plan", "reflection"]
     prompt: str
     text: str
-    tokens: Tokens = Tokens()
+    tokens: Tokens = NO_TOKENS
     type: Literal["turn.taken"] = "turn.taken"
 
 

@@ -8,7 +8,7 @@ knows journals and endpoints by their contracts only.
 
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import ContextTooLong, DecisionInvalid, EndpointRefused, EndpointTimedOut, StreamRunaway
@@ -16,7 +16,7 @@ from ..inference.endpoint import CompletionRequest, Delta, Endpoint, Sampling, U
 from ..memory.journal.contract import Journal, Lease
 from . import events as ev
 from .blueprint import Blueprint
-from .budget import Limits, seconds_left
+from .budget import budget_of, seconds_left
 from .calls import CallRunner
 from .decision import read_decision
 from .next import Ask, Call, Done, Move, Record, Sleep, next_move, shorten
@@ -35,9 +35,7 @@ Review = Callable[[ev.ToolCall], Awaitable[ev.CallReviewed | None]]
 class RunChild(Protocol):
     """Runs an agent as a tool of a run: `await run_child(loop, agent, task, context)`."""
 
-    async def __call__(
-        self, parent: "RunLoop", agent: "Agent[Any]", task: Any, context: "Context[Any]"
-    ) -> "ChildRun":
+    async def __call__(self, parent: "RunLoop", agent: "Agent[Any]", task: Any, context: "Context[Any]") -> "ChildRun":
         """Return what the child run came to."""
         ...
 
@@ -99,7 +97,7 @@ class Reply:
 
     text: str = ""
     finish: str | None = None
-    usage: Usage = field(default_factory=Usage)
+    usage: Usage | None = None
 
 
 class RunLoop:
@@ -117,13 +115,15 @@ class RunLoop:
         self.lease = lease
         self.state = state
         self.around = around
-        self.limits: Limits = state.created.limits
+        self.budget = budget_of(state.created)
         self.sampling = Sampling(temperature=blueprint.agent.temperature)
         self._calls = CallRunner(self)
-        self._carry_out: dict[type, Callable[[Any], Awaitable[None]]] = {
+        self._carry_out: dict[type, Callable[[Any], Awaitable[bool]]] = {
             Ask: self._ask,
             Call: self._call,
             Record: self._record,
+            Sleep: self._sleep,
+            Done: self._done,
         }
 
     async def drive(self) -> RunState:
@@ -137,13 +137,8 @@ class RunLoop:
         try:
             while True:
                 move = self._next()
-                if isinstance(move, Sleep) and not await self._reviewed(move):
-                    self.append(ev.RunWaiting(move.reason, move.calls))
+                if not await self._carry_out[type(move)](move):
                     break
-                if isinstance(move, Done):
-                    break
-                if not isinstance(move, Sleep):
-                    await self._carry_out[type(move)](move)
         finally:
             await self._calls.drop_early()
         await self.around.journal.barrier(self.lease, durable=True)
@@ -162,31 +157,41 @@ class RunLoop:
 
     def seconds_left(self) -> float | None:
         """Return the seconds until the run's deadline, or `None`."""
-        return seconds_left(self.state, self.limits, self.around.now_ms())
+        return seconds_left(self.budget, self.around.now_ms())
 
     def _next(self) -> Move:
         window = self.around.endpoint.context_tokens
-        return next_move(self.blueprint, self.state, self.limits, self.around.now_ms(), window)
+        return next_move(self.blueprint, self.state, self.budget, self.around.now_ms(), window)
 
-    async def _record(self, move: Record) -> None:
+    async def _record(self, move: Record) -> bool:
         self.append(*move.events, artifacts=move.artifacts)
+        return True
 
-    async def _call(self, move: Call) -> None:
+    async def _call(self, move: Call) -> bool:
         await self._calls.run(move.calls)
+        return True
 
-    async def _reviewed(self, move: Sleep) -> bool:
-        """Ask the process's own reviewer; return whether something was decided."""
-        if self.around.review is None or move.reason != "approval":
-            return False
+    async def _done(self, move: Done) -> bool:
+        return False
+
+    async def _sleep(self, move: Sleep) -> bool:
+        """Ask the process's own reviewer; without a decision the run waits."""
+        if self.around.review and move.reason == "approval" and await self._reviewed(move.calls, self.around.review):
+            return True
+        self.append(ev.RunWaiting(move.reason, move.calls))
+        return False
+
+    async def _reviewed(self, call_ids: tuple[str, ...], review: Review) -> bool:
+        """Return whether something was decided about these calls."""
         await self.around.journal.barrier(self.lease, durable=True)
         decided = False
         for each in self.state.open:
-            if each.call.id in move.calls and (review := await self.around.review(each.call)):
-                self.append(review)
+            if each.call.id in call_ids and (decision := await review(each.call)):
+                self.append(decision)
                 decided = True
         return decided
 
-    async def _ask(self, move: Ask) -> None:
+    async def _ask(self, move: Ask) -> bool:
         samples = self.blueprint.agent.samples
         try:
             if samples > 1 and move.kind == "decision":
@@ -195,19 +200,17 @@ class RunLoop:
                 reply = await self.complete(move, self.sampling)
         except ContextTooLong as exc:
             self._make_room(exc)
-            return
         except EndpointRefused as exc:
             self.append(ev.RunFailed("model_refused", str(exc)))
-            return
         except EndpointTimedOut:
             if (self.seconds_left() or 1.0) > 0:
-                raise
-            return  # the deadline passed meanwhile: the next move ends the run
+                raise  # else the deadline passed meanwhile, and the next move ends the run
         except StreamRunaway as exc:
             self.append(ev.StepRejected(self.state.step + 1, "", f"your last reply was cut off: {exc.problem}."))
-            return
-        await self.around.journal.barrier(self.lease)
-        self._take(move, reply)
+        else:
+            await self.around.journal.barrier(self.lease)
+            self._take(move, reply)
+        return True
 
     def _take(self, move: Ask, reply: Reply) -> None:
         """Turn a reply into events."""
@@ -268,6 +271,8 @@ class RunLoop:
         else:
             self.append(*record.events, artifacts=record.artifacts)
 
-    def _tokens(self, usage: Usage) -> ev.Tokens:
+    def _tokens(self, usage: Usage | None) -> ev.Tokens:
+        if usage is None:
+            return ev.NO_TOKENS
         cost = self.around.prices.cost(usage) if self.around.prices else 0.0
         return ev.Tokens(usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens, cost)

@@ -17,7 +17,7 @@ from ..inference.constraints.decision import DecisionConstraint
 from ..inference.endpoint import Message
 from . import events as ev
 from .blueprint import Blueprint
-from .budget import Limits, last_turn_notice, reached, seconds_left
+from .budget import Budget, last_turn_notice, reached
 from .compaction import compact, is_due
 from .prompt import render_notice
 from .state import OpenCall, RunState
@@ -77,21 +77,21 @@ Move = Ask | Call | Record | Sleep | Done
 _DONE = Done()
 
 
-def next_move(blueprint: Blueprint, state: RunState, limits: Limits, now_ms: int, window: int | None = None) -> Move:
+def next_move(blueprint: Blueprint, state: RunState, budget: Budget, now_ms: int, window: int | None = None) -> Move:
     """Return what the run does next.
 
     Args:
         blueprint: The agent.
         state: The run so far; it must have been started.
-        limits: The run's budgets.
+        budget: The run's limits.
         now_ms: Milliseconds since 1970, by the clock that stamped `created_ms`.
         window: The model's window in tokens, when known.
     """
     if state.is_final:
         return _DONE
-    left = seconds_left(state, limits, now_ms)
-    if left is not None and left <= 0:
-        return Record((ev.RunExpired(f"the deadline of {limits['deadline_s']:g} s passed"),))
+    if now_ms >= budget.deadline_ms:
+        passed = (budget.deadline_ms - state.created.created_ms) / 1000
+        return Record((ev.RunExpired(f"the deadline of {passed:g} s passed"),))
     if state.open:
         return _calls(blueprint, state)
     if state.rejections >= MAX_REJECTIONS:
@@ -100,10 +100,12 @@ def next_move(blueprint: Blueprint, state: RunState, limits: Limits, now_ms: int
         return looped
     if window and is_due(state, window) and (shorter := shorten(state, window)):
         return shorter
-    return _ask(blueprint, state, limits, now_ms)
+    return _ask(blueprint, state, budget, now_ms)
 
 
 def _calls(blueprint: Blueprint, state: RunState) -> Move:
+    if len(state.open) == 1 and state.open[0].call.tool in blueprint.early:
+        return Call(state.open)
     open_calls = [each for each in state.open if not each.finished]
     doubtful = [each.call.id for each in open_calls if each.in_doubt]
     unreviewed = [each.call.id for each in open_calls if _needs_review(blueprint, each)]
@@ -144,9 +146,9 @@ def shorten(state: RunState, window: int, *, urgent: bool = False) -> Record | N
     return Record((found[0],), found[1]) if found else None
 
 
-def _ask(blueprint: Blueprint, state: RunState, limits: Limits, now_ms: int) -> Move:
+def _ask(blueprint: Blueprint, state: RunState, budget: Budget, now_ms: int) -> Move:
     agent = blueprint.agent
-    if state.last_turn is None and (limit := reached(state, limits, now_ms)):
+    if state.last_turn is None and (limit := reached(state, budget, now_ms)):
         return Record((ev.BudgetReached(limit, last_turn_notice(limit)),))
     if state.last_turn is None:
         if agent.plan and not state.planned:

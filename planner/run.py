@@ -6,6 +6,7 @@ differ in their journal only.
 
 import asyncio
 import hashlib
+import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -42,6 +43,9 @@ if TYPE_CHECKING:
 Out = TypeVar("Out")
 MAX_TASK_BYTES = 1_048_576
 """Largest task, as JSON."""
+
+_ALL: dict[str, Any] = {"max_steps": sys.maxsize, "max_tokens": sys.maxsize, "max_tool_calls": sys.maxsize}
+_ALL["deadline_s"] = 1e12
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,9 +235,8 @@ async def run_child(parent: RunLoop, agent: "Agent[Any]", task: Any, context: Co
 
     journal, above = parent.around.journal, parent.state.created
     run_id = _child_id(above.run_id, context.call_id)
-    left = remaining(parent.state, parent.limits, parent.around.now_ms())
-    given: dict[str, Any] = {name: value for name, value in left.items() if value is not None}
-    budget = agent.limits.within(Limits(**given))
+    left: dict[str, Any] = {**_ALL, **remaining(parent.state, parent.budget, parent.around.now_ms())}
+    budget = agent.limits.within(Limits(**left))
     created = ev.RunCreated(
         run_id=run_id, tenant=above.tenant, agent=agent.name, agent_hash=agent.hash, task=checked_task(task),
         limits=budget.as_dict(), thread_id=above.thread_id, parent_run=above.run_id, parent_call=context.call_id,

@@ -6,7 +6,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from pydantic_core import to_json
 
@@ -204,9 +204,18 @@ def _finished(state: RunState, event: ev.CallFinished) -> RunState:
 
 def _observe(state: RunState, done: tuple[OpenCall, ...]) -> RunState:
     """Close the step: its observations, in the order of the calls, become one message."""
-    finished = tuple([each.finished for each in done if each.finished])
-    text = "\n".join([_observation(each) for each in finished])
-    keys = tuple([(each.call.tool, each.call.arguments, each.finished.text) for each in done if each.finished])
+    if len(done) == 1:
+        only = cast(ev.CallFinished, done[0].finished)
+        finished, text = (only,), _observation(only)
+        keys = ((only.tool, done[0].call.arguments, only.text),)
+        all_failed, was_cut = only.error is not None, only.artifact is not None
+    else:
+        finished = tuple([cast(ev.CallFinished, each.finished) for each in done])
+        text = "\n".join([_observation(each) for each in finished])
+        keys = tuple(
+            [(each.tool, opened.call.arguments, each.text) for each, opened in zip(finished, done, strict=True)]
+        )
+        all_failed, was_cut = all(each.error for each in finished), any(each.artifact for each in finished)
     tokens = state.tokens
     for each in finished:
         if each.usage:
@@ -217,8 +226,8 @@ def _observe(state: RunState, done: tuple[OpenCall, ...]) -> RunState:
         observed=(*state.observed, Observed(len(state.messages), finished)),
         new_chars=state.new_chars + len(text),
         recent=(state.recent + keys)[-RECENT_CALLS:],
-        failures=state.failures + 1 if all(each.error for each in finished) else 0,
-        truncated=state.truncated or any(each.artifact for each in finished),
+        failures=state.failures + 1 if all_failed else 0,
+        truncated=state.truncated or was_cut,
         tokens=tokens,
     )
 
@@ -309,9 +318,12 @@ def _update(state: RunState, call_id: str, **changes: Any) -> RunState:
 
 
 def _add(a: ev.Tokens, b: ev.Tokens) -> ev.Tokens:
+    if b is _NO_TOKENS:
+        return a
     return ev.Tokens(a.prompt + b.prompt, a.cached + b.cached, a.completion + b.completion, a.cost + b.cost)
 
 
+_NO_TOKENS = ev.NO_TOKENS
 _APPLY: dict[str, Callable[[RunState, Any], RunState]] = {
     "run.created": _created,
     "run.claimed": _claimed,

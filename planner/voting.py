@@ -13,6 +13,7 @@ from .next import Ask
 if TYPE_CHECKING:
     from .loop import Reply, RunLoop
 
+
 async def vote(loop: "RunLoop", move: Ask, samples: int) -> "Reply":
     """Return the first reply of the most frequent decision, with the tokens of all samples.
 
@@ -22,16 +23,13 @@ async def vote(loop: "RunLoop", move: Ask, samples: int) -> "Reply":
     seeds = [None if loop.sampling.seed is None else loop.sampling.seed + n for n in range(samples)]
     async with asyncio.TaskGroup() as group:
         asked = [
-            group.create_task(
-                loop.complete(move, replace(loop.sampling, seed=seed), early=False)
-            )
-            for seed in seeds
+            group.create_task(loop.complete(move, replace(loop.sampling, seed=seed), early=False)) for seed in seeds
         ]
     replies = [task.result() for task in asked]
     ballots = [_ballot(reply.text, move) for reply in replies]
     counts = Counter(ballot for ballot in ballots if ballot is not None)
     chosen = ballots.index(counts.most_common(1)[0][0]) if counts else 0
-    usage = sum((reply.usage for reply in replies), Usage())
+    usage = sum((reply.usage for reply in replies if reply.usage), Usage())
     return replace(replies[chosen], usage=usage)
 
 
