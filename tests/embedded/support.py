@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import Sequence
 
 from loopwright.inference.constraints.decision import DecisionConstraint, ToolShape
 from loopwright.inference.embedded import EmbeddedEndpoint
@@ -41,8 +40,3 @@ def ask(*requests: CompletionRequest) -> list[tuple[str, Usage]]:
         return found
 
     return asyncio.run(main())
-
-
-def pairs(ids: Sequence[int]) -> set[tuple[int, int]]:
-    """Return neighbouring tokens."""
-    return set(zip(ids, ids[1:], strict=False))

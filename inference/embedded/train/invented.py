@@ -205,7 +205,11 @@ def _name(rng: Random, verb: str, noun: str, group: str) -> str:
 
 
 def _parameters(rng: Random, group: str, noun: str, held: bool) -> tuple[Used, ...]:
-    count = rng.choice((0, 1, 1, 1, 2, 2, 3, 4)) if group in ("read", "list") else rng.choice((1, 1, 1, 1, 2, 2, 3, 4))
+    count = (
+        rng.choice((0, 1, 1, 1, 1, 1, 2, 2, 3, 4))
+        if group in ("read", "list")
+        else rng.choice((1, 1, 1, 1, 1, 2, 2, 2, 3, 4))
+    )
     mains = [s for s in SLOTS if s.main]
     picked = [SLOTS[0] if group in ("status", "delete") and rng.random() < 0.7 else rng.choice(mains)] if count else []
     picked += rng.sample([s for s in SLOTS if s not in picked], max(0, count - 1))

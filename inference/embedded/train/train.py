@@ -8,6 +8,7 @@ overrides the budget while it runs.
 import argparse
 import json
 import os
+import signal
 import time
 from itertools import islice
 from pathlib import Path
@@ -31,6 +32,10 @@ WARM_UP = 60
 STABLE = 0.35
 """Share of the budget at the full learning rate; then linear decay to zero."""
 RATES = {"muon": 0.02, "adam": 3e-3}
+
+
+stopping: list[bool] = []
+"""Not empty once a SIGTERM has come: the state is saved and training ends."""
 
 
 def ensure_tokenizer(path: Path) -> None:
@@ -157,9 +162,11 @@ def run(arguments: argparse.Namespace) -> None:
         worker_init_fn=lambda _: background_core(arguments.data_core),
     )
     loss_of = torch.compile(trainer.model.free_loss, dynamic=False) if arguments.compile else trainer.model.free_loss
+    signal.signal(signal.SIGTERM, lambda *_: stopping.append(True))
     loop(trainer, loader, loss_of, arguments)
     trainer.save()
-    report(trainer, rows=48)
+    if not stopping:
+        report(trainer, rows=48)
 
 
 def loop(trainer: Trainer, loader: Any, loss_of: Any, arguments: argparse.Namespace) -> None:
@@ -170,7 +177,7 @@ def loop(trainer: Trainer, loader: Any, loss_of: Any, arguments: argparse.Namesp
         now = time.monotonic()
         trainer.elapsed_s = now - started
         progress = trainer.elapsed_s / budget_s(trainer.state, arguments.minutes)
-        if progress >= 1:
+        if progress >= 1 or stopping:
             return
         trainer.set_rate(progress)
         total, count = trainer.update(loss_of, batch)

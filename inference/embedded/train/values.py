@@ -59,15 +59,15 @@ def syllables(rng: Random, count: int) -> str:
 
 def name(rng: Random) -> str:
     """Return a first name, known or invented, sometimes with a surname."""
-    first = rng.choice(PEOPLE) if rng.random() < 0.6 else syllables(rng, 2).capitalize()
-    return first if rng.random() < 0.7 else f"{first} {syllables(rng, 2).capitalize()}"
+    first = rng.choice(PEOPLE) if rng.random() < 0.75 else syllables(rng, 2).capitalize()
+    return first if rng.random() < 0.8 else f"{first} {syllables(rng, 2).capitalize()}"
 
 
 def city(rng: Random) -> str:
     """Return a city, known or invented."""
-    if rng.random() < 0.55:
+    if rng.random() < 0.75:
         return rng.choice(CITIES)
-    draw = syllables(rng, rng.choice((1, 2, 2, 3))).capitalize()
+    draw = syllables(rng, rng.choice((1, 2, 2))).capitalize()
     return draw if rng.random() < 0.85 else f"{rng.choice(('San', 'New', 'Port', 'Bad', 'Saint'))} {draw}"
 
 
@@ -95,7 +95,7 @@ def digits(rng: Random, count: int) -> str:
 
 def words(rng: Random, low: int = 1, high: int = 3) -> str:
     """Return a few words."""
-    picked = [rng.choice(WORDS) if rng.random() < 0.8 else syllables(rng, 2) for _ in range(rng.randint(low, high))]
+    picked = [rng.choice(WORDS) if rng.random() < 0.92 else syllables(rng, 2) for _ in range(rng.randint(low, high))]
     return " ".join(picked)
 
 
@@ -103,7 +103,7 @@ def sentence(rng: Random) -> str:
     """Return a short sentence-like text."""
     subject = rng.choice(("the", "our", "my", "a", "this", "Your"))
     verb = rng.choice(("is", "was", "needs", "has", "will be", "looks", "arrives", "starts", "costs", "waits for"))
-    text = f"{subject} {words(rng, 1, 2)} {verb} {words(rng, 1, 3)}"
+    text = f"{subject} {words(rng, 1, 1)} {verb} {words(rng, 1, 2)}"
     return text.capitalize() if rng.random() < 0.5 else text
 
 
@@ -117,7 +117,7 @@ def email(rng: Random) -> str:
 
 def url(rng: Random) -> str:
     """Return a web address."""
-    path = "/".join(syllables(rng, 1) for _ in range(rng.randint(0, 2)))
+    path = "/".join(syllables(rng, 1) for _ in range(rng.choice((0, 0, 1))))
     host = (
         f"{rng.choice(('', 'www.', 'docs.', 'api.'))}{syllables(rng, 2)}.{rng.choice(('com', 'org', 'io', 'example'))}"
     )
