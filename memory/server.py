@@ -51,7 +51,7 @@ def find_server() -> Path:
     if named:
         if not os.access(named, os.X_OK):
             raise RedisMissing(f"{VARIABLE} names {named!r}, which is no program")
-        return Path(named).resolve()
+        return Path(named).absolute()
     found = shutil.which("redis-server")
     if found:
         return Path(found)

@@ -18,6 +18,8 @@ Durability = Literal["none", "everysec", "always", "replicated"]
 class Lease:
     """The right to write to one run. A lease superseded by a later claim is fenced off.
 
+    It belongs to the journal object that claimed it. One that ran out but was not taken by anybody still writes.
+
     Attributes:
         run_id: The run.
         epoch: Raised by one with every claim.
@@ -86,6 +88,8 @@ class Journal(Protocol):
     async def claim(self, run_id: str, worker: str, *, ttl_s: float) -> Claim:
         """Take the lease: raise the epoch, append `run.claimed`, return the whole journal.
 
+        A queued run is running from then on; a waiting one goes on waiting until `run.resumed`.
+
         Raises:
             RunNotFound: There is no such run.
             RunBusy: Another lease is alive, or the run is final.
@@ -101,7 +105,14 @@ class Journal(Protocol):
         ...
 
     async def release(self, lease: Lease, *, due_in_s: float | None = 0.0) -> None:
-        """Give the lease back after writing what is buffered. The run is due again after `due_in_s`; `None`: never."""
+        """Give the lease back after writing what is buffered. The run is due again after `due_in_s`; `None`: never.
+
+        A run that is to be cancelled is due at once. Nothing happens when the lease is not held any more, so a
+        worker may release whatever it claimed.
+
+        Raises:
+            JournalUnavailable: The lease may still be held; it runs out by itself.
+        """
         ...
 
     def append(self, lease: Lease, *events: Event, artifacts: Mapping[str, str] | None = None) -> None:
@@ -151,7 +162,10 @@ class Journal(Protocol):
         ...
 
     async def due(self, *, limit: int = 100) -> list[str]:
-        """Return ids of runs that somebody must look at now, and push each back so that others do not see it too."""
+        """Return ids of runs that somebody must look at now, and push each back so that others do not see it too.
+
+        A run is due from its creation until it is claimed, and again when its lease ran out or a release said so.
+        """
         ...
 
     async def aclose(self) -> None:

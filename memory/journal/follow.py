@@ -69,7 +69,7 @@ class SharedReader:
     """The blocking reader behind every `follow` of a process.
 
     Args:
-        wire: A connection of its own.
+        wire: A connection of its own, whose replies may take longer than `BLOCK_MS`.
         unblock: Makes the server release a blocked client of the given number; returns 1 when it did.
         patience_s: How long Redis may be away before the followers are told.
     """
@@ -134,6 +134,8 @@ class SharedReader:
                 await self._joined.wait()
             try:
                 began, entries = await self._read()
+                if away_since is not None:
+                    self._look_again()
                 away_since = None
                 self._hand_out(entries)
                 await asyncio.sleep(min(0.25, _REST * (time.thread_time() - began)))
@@ -154,7 +156,7 @@ class SharedReader:
         self._is_stale = False
         self._is_blocked = True
         try:
-            reply = (await self._wire.exchange([command], timeout_s=BLOCK_MS / 1000 + 3))[0]
+            reply = (await self._wire.exchange([command]))[0]
         finally:
             self._is_blocked = False
         if isinstance(reply, ResponseError):
@@ -176,6 +178,12 @@ class SharedReader:
                     follower.last = fresh[-1][0]
                     follower.offer(fresh)
 
+    def _look_again(self) -> None:
+        """Send all followers to their streams: a server that was away may have lost some of what it had."""
+        for follower in self._all():
+            follower.is_lagging = True
+            follower.news.set()
+
     async def _release(self) -> None:
         """Make the server let go of the blocked XREAD that does not know the newest followers."""
         while self._is_stale and self._is_blocked and self._client_id:
@@ -187,9 +195,12 @@ class SharedReader:
 
     def _tell(self, error: JournalUnavailable) -> None:
         """Fail every follower."""
-        for each in [follower for followers in self._followers.values() for follower in followers]:
-            each.error = error
-            each.news.set()
+        for follower in self._all():
+            follower.error = error
+            follower.news.set()
+
+    def _all(self) -> list[Follower]:
+        return [follower for followers in self._followers.values() for follower in followers]
 
 
 def entry_of(raw: list[Any]) -> Entry:

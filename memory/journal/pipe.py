@@ -164,11 +164,11 @@ class Pipe:
         self.rounds += 1
         try:
             replies = await self._wire.exchange(commands)
-        except AuthenticationError as exc:
-            self._fail(parcels, SettingsInvalid("redis_url", f"Redis refuses the password: {exc}"))
-            return
         except (RedisError, OSError) as exc:
-            await self._again(parcels, exc)
+            if _is_refused_password(exc):
+                self._fail(parcels, SettingsInvalid("redis_url", f"Redis refuses the password: {exc}"))
+            else:
+                await self._again(parcels, exc)
             return
         lonely = waits and replies[-1] == 0
         again: list[Parcel] = []
@@ -225,3 +225,12 @@ def _passes(error: ResponseError) -> bool:
     """Say whether sending again may help. Redis 6 wraps the code of a script's failing call in its own text."""
     text = str(error)
     return isinstance(error, _PASSING_TYPES) or text.startswith(PASSING) or any(f"-{code} " in text for code in PASSING)
+
+
+def _is_refused_password(error: BaseException | None) -> bool:
+    """Look for it behind the error of connecting, too: redis-py wraps it there."""
+    while error is not None:
+        if isinstance(error, AuthenticationError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

@@ -11,22 +11,23 @@ import secrets
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, get_args
 
-from redis.asyncio import ConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
+import structlog
+from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from ...errors import Fenced, JournalUnavailable, Misuse, RunBusy, RunExists, RunNotFound, SettingsInvalid
 from ...planner.events import FINAL, Event, FinalEvent, RunClaimed, RunCreated, Status, decode, encode
 from . import scripts
 from .contract import Claim, Durability, Lease, RunRecord, Stored
-from .follow import Entry, Follower, SharedReader, entry_of, order_of
+from .follow import BLOCK_MS, Entry, Follower, SharedReader, entry_of, order_of
 from .group_commit import GroupCommit
 from .ids import SHARDS, created_ms_of, parse_event_id, shard_of, shard_of_tenant
 from .pipe import Pipe
 from .server_check import ServerFacts, check_server
 from .summary import one_line
-from .wire import Wire
+from .wire import Wire, make_pool
+
+_log = structlog.get_logger(__name__)
 
 PUSH_BACK_MS = 5_000
 """How long a run that `due` returned stays hidden from the next call, in milliseconds."""
@@ -68,7 +69,7 @@ class RedisJournal:
     ) -> None:
         if durability not in get_args(Durability):
             raise SettingsInvalid("durability", f"{durability!r} is none of {', '.join(get_args(Durability))}")
-        pool = _pool(server, timeout_s)
+        pool = make_pool(server, timeout_s)
         self._durability = durability
         self._timeout_s = timeout_s
         self._retention_ms = 0 if retention_s is None else max(1, int(retention_s * 1000))
@@ -88,7 +89,8 @@ class RedisJournal:
             max_pending_bytes=max_pending_bytes,
             replicated=wait_ms is not None,
         )
-        self._reader = SharedReader(Wire(pool), unblock=self._unblock, patience_s=patience_s)
+        blocking = make_pool(server, BLOCK_MS / 1000 + timeout_s)
+        self._reader = SharedReader(Wire(blocking), unblock=self._unblock, patience_s=patience_s)
 
     @property
     def durability(self) -> Durability:
@@ -309,28 +311,13 @@ class RedisJournal:
 
     async def _recover(self, wire: Wire) -> None:
         """Verify the server and teach it the scripts: at the first call, and when it was restarted."""
-        self._facts = await check_server(wire, self._durability)
+        known, self._facts = self._facts, await check_server(wire, self._durability)
+        if known is None and self._facts.notes:
+            _log.warning("journal_server_not_verified", notes=self._facts.notes)
         replies = await wire.exchange([("SCRIPT", "LOAD", script.text) for script in scripts.ALL])
         for reply in replies:
             if isinstance(reply, Exception):
                 raise JournalUnavailable(f"Redis refuses the scripts: {reply}") from reply
-
-
-def _pool(server: str | Redis, timeout_s: float) -> ConnectionPool:
-    """Return a pool that knows the address; connections never retry by themselves, the pipes do."""
-    if not isinstance(server, str):
-        return server.connection_pool
-    options: dict[str, Any] = {
-        "protocol": 2,
-        "socket_timeout": timeout_s,
-        "socket_connect_timeout": timeout_s,
-        "retry": Retry(NoBackoff(), 0),
-        "decode_responses": False,
-    }
-    try:
-        return ConnectionPool.from_url(server, **options)
-    except ValueError as exc:
-        raise SettingsInvalid("redis_url", f"not a Redis URL: {exc}") from exc
 
 
 def _keys(run_id: str) -> scripts.Keys:

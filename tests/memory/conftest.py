@@ -1,6 +1,7 @@
 """The four stores that every journal test runs against: memory, and three real Redis servers."""
 
 import os
+import socket
 from collections.abc import Iterator
 
 import pytest
@@ -47,3 +48,11 @@ def backend(store: RedisServer | None) -> Backend:
         return Backend()
     store.command("FLUSHALL")
     return RedisBackend(store.program.name, store)
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A TCP port of this machine that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -3,7 +3,6 @@
 import asyncio
 
 import pytest
-
 from loopwright.errors import Fenced, JournalError, Misuse, RunBusy, RunExists, RunNotFound
 from loopwright.memory.journal.contract import Journal, Lease, Stored
 from loopwright.memory.journal.ids import new_run_id
@@ -456,7 +455,8 @@ async def test_followers_see_every_event_once_and_end_behind_the_final_one(backe
                 await journal.barrier(lease)
             if number == 10:
                 tasks.create_task(collect(watcher, lease.run_id, views[1]))
-                tasks.create_task(collect(watcher, lease.run_id, views[2], after=(await journal.read(lease.run_id))[4].id))
+                fifth = (await journal.read(lease.run_id))[4].id
+                tasks.create_task(collect(watcher, lease.run_id, views[2], after=fifth))
         await finish(journal, lease)
     whole = await journal.read(lease.run_id)
     assert views == [whole, whole, whole[5:]]
