@@ -172,9 +172,19 @@ class CallRunner:
                 self._dropped.append(early.task)
             outcome = await self._execute(each)
         if outcome.unknown and each.tool.effect == "once":
-            self._doubt(call)
+            await self._settle(each, outcome)
         else:
             self._observe(each, outcome)
+
+    async def _settle(self, each: Prepared, outcome: Outcome) -> None:
+        """Find out what became of a `once` call that failed in a way that leaves it open whether it took effect."""
+        known = await reconcile(each.tool, self._key(each.open.call.id))
+        if known.state == "done":
+            self._observe(each, Outcome(known.result, size=len(known.result)))
+        elif known.state == "not_sent":
+            self._observe(each, outcome)
+        else:
+            self._doubt(each.open.call)
 
     async def _execute(self, each: Prepared) -> Outcome:
         return await execute(each.tool, each.arguments, await self._context(each))

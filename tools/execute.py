@@ -80,7 +80,7 @@ async def execute(tool: Tool[..., Any], arguments: Mapping[str, Any], context: C
             text = await _attempt(tool, arguments, context)
     except ForModel as exc:
         text, error = _words(exc), exc.code
-        unknown = isinstance(exc, ToolTimedOut) and tool.effect != "read"
+        unknown = tool.effect != "read" and _is_ambiguous(exc)
     return Outcome(
         text=text,
         error=error,
@@ -131,6 +131,17 @@ async def _with_retries(tool: Tool[..., Any], arguments: Mapping[str, Any], cont
             context.attempt = first + attempt.retry_state.attempt_number - 1
             text = await _attempt(tool, arguments, context)
     return text
+
+
+def _is_ambiguous(error: ForModel) -> bool:
+    """Return whether the function was started and nobody can say how far it came.
+
+    A connection that breaks while the answer is awaited looks like any other exception, so every exception that is not
+    the tool's own `ToolError` counts.
+    """
+    return isinstance(error, ToolTimedOut) or (
+        isinstance(error, ToolCrashed) and error.kind not in (NO_TIME, NO_THREAD)
+    )
 
 
 def _may_pass(error: BaseException) -> bool:

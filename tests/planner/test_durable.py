@@ -148,9 +148,7 @@ def test_a_redis_that_goes_away_in_mid_step_stops_the_run_and_loses_nothing_ackn
         while result is None:
             assert time.monotonic() < give_up
             with contextlib.suppress(RunBusy):
-                result = await resume_run(
-                    agent, run_id, journal=fresh, endpoint=ScriptedEndpoint([answer("x")] * 2)
-                )
+                result = await resume_run(agent, run_id, journal=fresh, endpoint=ScriptedEndpoint([answer("x")] * 2))
             await asyncio.sleep(0.2)
         assert result.status == "succeeded"
         assert [event.type for event in [each.event for each in await fresh.read(run_id)]].count("call.finished") == 1

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from loopwright import Limits, RunIncomplete, RunResult, run_agent, tool
+from loopwright import Limits, Reconciled, RunIncomplete, RunResult, run_agent, tool
 from loopwright.errors import EndpointUnavailable, StreamRunaway, TaskInvalid, ToolError
 from loopwright.memory.journal.in_memory import InMemoryJournal
 from loopwright.planner import events as ev
@@ -38,7 +38,14 @@ def test_a_run_calls_a_tool_and_answers() -> None:
     assert endpoint.requests[1].messages[-1].content == (
         '<observation call="1.1" tool="lookup">value of a</observation>'
     )
-    assert kinds(seen) == ["run.created", "run.started", "step.decided", "call.finished", "step.decided", "run.succeeded"]
+    assert kinds(seen) == [
+        "run.created",
+        "run.started",
+        "step.decided",
+        "call.finished",
+        "step.decided",
+        "run.succeeded",
+    ]
 
 
 def test_every_prompt_begins_with_the_one_before() -> None:
@@ -161,6 +168,32 @@ def test_a_tool_error_is_told_in_its_own_words() -> None:
 
     _result, endpoint, _seen = go(make_agent(city), call("city", name="Atlantis"), answer("x"))
     assert "no such city: Atlantis" in endpoint.requests[1].messages[-1].content
+
+
+@pytest.mark.parametrize(
+    ("known", "status", "text"),
+    [(None, "waiting", ""), ("unknown", "waiting", ""), ("done", "succeeded", "paid before"),
+     ("not_sent", "succeeded", "failed (ConnectionError)")],
+)  # fmt: skip
+def test_a_once_call_that_fails_half_way_is_not_taken_for_a_failure(known: Any, status: str, text: str) -> None:
+    @tool(reconcile=(lambda _key: Reconciled(known, "paid before")) if known else None)
+    async def pay() -> str:
+        """Pay."""
+        raise ConnectionError("reset while waiting for the answer")
+
+    result, endpoint, _seen = go(make_agent(pay), call("pay"), answer("x"))
+    assert result.status == status
+    assert text in endpoint.requests[-1].messages[-1].content
+
+
+def test_a_once_call_that_says_why_it_was_not_made_is_a_plain_failure() -> None:
+    @tool
+    async def pay() -> str:
+        """Pay."""
+        raise ToolError("the account is closed")
+
+    result, _endpoint, _seen = go(make_agent(pay), call("pay"), answer("x"))
+    assert (result.status, observation(result).error) == ("succeeded", "tool_error")
 
 
 def test_observations_cannot_break_out_of_their_fence() -> None:

@@ -132,7 +132,9 @@ SENT_BEFORE = {"inside the tool", "call.finished", "answer"}
 IN_DOUBT = {"barrier before the tool", "inside the tool", "call.finished"}
 
 
-@pytest.mark.parametrize("boundary", [name for name in BOUNDARIES if name not in ("call.intended", "barrier before the tool")])
+@pytest.mark.parametrize(
+    "boundary", [name for name in BOUNDARIES if name not in ("call.intended", "barrier before the tool")]
+)
 def test_a_read_call_runs_again_unless_its_result_was_stored(boundary: str) -> None:
     world, result, _journal = scenario("read", boundary)
     assert result.status == "succeeded"
