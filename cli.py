@@ -7,7 +7,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -211,7 +211,7 @@ def _wait_for(work: Coroutine[Any, Any, Any]) -> Any:
         _die("interrupted", code=130)
 
 
-def _die(message: str, code: int = 2) -> Any:
+def _die(message: str, code: int = 2) -> NoReturn:
     print(f"loopwright: {message}", file=sys.stderr)
     raise typer.Exit(code)
 

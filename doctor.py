@@ -4,10 +4,13 @@ import platform
 import sys
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from .errors import LoopwrightError
 from .settings import Settings
+
+if TYPE_CHECKING:
+    from .inference.endpoint import Endpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +65,17 @@ async def _model(settings: Settings) -> AsyncIterator[Finding]:
         yield Finding("model", False, str(exc))
 
 
-async def _probe(endpoint: Any) -> list[tuple[bool, str]]:
-    if not hasattr(endpoint, "base_url"):
+async def _probe(endpoint: "Endpoint") -> list[tuple[bool, str]]:
+    from .inference.openai_compatible import OpenAICompatibleEndpoint
+
+    if not isinstance(endpoint, OpenAICompatibleEndpoint):
         return [(True, f"{endpoint.name}, window {endpoint.context_tokens} tokens")]
     from .inference.probe import probe
 
     report = await probe(endpoint)
-    return report.findings()
+    honoured = ", ".join(mode for mode, ok in report.honours.items() if ok) or "none: replies are checked and repaired"
+    seen = f"{report.endpoint}, window {report.context_tokens} tokens, constraints honoured: {honoured}"
+    return [(report.is_usable, seen), *((False, problem) for problem in report.problems)]
 
 
 def _definitions(source: str) -> list[Finding]:

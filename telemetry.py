@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from collections.abc import MutableMapping
 from typing import Any
 
 SECRET_WORDS = ("key", "secret", "token", "password", "authorization", "cookie")
@@ -40,7 +41,7 @@ def configure_logging(*, level: str = "WARNING", as_json: bool | None = None) ->
     )
 
 
-def mask_secrets(_logger: Any, _method: str, facts: dict[str, Any]) -> dict[str, Any]:
+def mask_secrets(_logger: Any, _method: str, facts: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Replace the values of facts that are named like secrets."""
     for name in facts:
         if name not in _PLAIN and any(word in name.lower() for word in SECRET_WORDS):

@@ -39,8 +39,8 @@ async def open_journal(settings: "Settings", *, in_memory: bool = False) -> "Asy
         finally:
             await journal.aclose()
         return
-    async with _embedded(settings) as (journal, where):
-        yield journal, where
+    async with _embedded(settings) as found:
+        yield found
 
 
 @asynccontextmanager

@@ -206,8 +206,9 @@ def _observe(state: RunState, done: tuple[OpenCall, ...]) -> RunState:
     """Close the step: its observations, in the order of the calls, become one message."""
     if len(done) == 1:
         only = cast(ev.CallFinished, done[0].finished)
-        finished, text = (only,), _observation(only)
-        keys = ((only.tool, done[0].call.arguments, only.text),)
+        text = _observation(only)
+        finished: tuple[ev.CallFinished, ...] = (only,)
+        keys: tuple[tuple[str, str, str], ...] = ((only.tool, done[0].call.arguments, only.text),)
         all_failed, was_cut = only.error is not None, only.artifact is not None
     else:
         finished = tuple([cast(ev.CallFinished, each.finished) for each in done])

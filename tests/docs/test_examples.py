@@ -6,9 +6,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 import loopwright
+import pytest
 from loopwright.planner.run import run_agent
 from loopwright.testing import RandomEndpoint, ScriptedEndpoint, answer, call
 
@@ -50,7 +49,9 @@ def test_the_page_on_testing_is_true() -> None:
     names["test_the_treasurer_looks_the_rate_up"](lambda *replies: ScriptedEndpoint(replies))
 
 
-@pytest.mark.parametrize("file", sorted(path.name for path in (ROOT / "examples").glob("*.py") if path.name != "demo.py"))
+@pytest.mark.parametrize(
+    "file", sorted(path.name for path in (ROOT / "examples").glob("*.py") if path.name != "demo.py")
+)
 def test_an_example_defines_agents_that_run(file: str) -> None:
     import asyncio
 

@@ -4,9 +4,8 @@ import asyncio
 from decimal import Decimal
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field
-
 from loopwright import Agent, Limits, tool
+from pydantic import BaseModel, Field
 
 
 class Sent:

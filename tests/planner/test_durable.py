@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from loopwright import resume_run, run_agent, tool
 from loopwright.errors import JournalUnavailable, RunBusy
 from loopwright.memory.journal.redis import RedisJournal
@@ -59,7 +58,8 @@ KILLED = """
     from killed_agent import agent
 
     async def main():
-        await run_agent(agent, "t", endpoint=ScriptedEndpoint([call("pay")]), journal=RedisJournal(sys.argv[1]), lease_s=1.0)
+        journal = RedisJournal(sys.argv[1])
+        await run_agent(agent, "t", endpoint=ScriptedEndpoint([call("pay")]), journal=journal, lease_s=1.0)
 
     asyncio.run(main())
 """
