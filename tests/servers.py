@@ -61,9 +61,9 @@ def _find_embedded() -> Path:
 def _find_redis8() -> Path:
     named = os.environ.get("LOOPWRIGHT_TEST_REDIS8")
     on_path = shutil.which("redis-server")
-    for program in (named, on_path):
-        if program and version_of(Path(program)) >= (8,):
-            return Path(program)
+    for candidate in (named, on_path):
+        if candidate and version_of(Path(candidate)) >= (8,):
+            return Path(candidate)
     program = _CACHE / "bin" / "redis-server"
     if not program.exists():
         command = [sys.executable, str(_ROOT / "deploy" / "redis" / "fetch_redis8.py"), str(_CACHE)]

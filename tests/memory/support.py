@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import re
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, ParamSpec
 
@@ -9,12 +10,13 @@ from loopwright.memory.journal.contract import Claim, Journal, Lease
 from loopwright.memory.journal.ids import new_run_id, shard_of
 from loopwright.memory.journal.in_memory import InMemoryJournal
 from loopwright.memory.journal.redis import RedisJournal
-from loopwright.planner.events import RunCreated, StepDecided
+from loopwright.planner.events import RunCreated, RunSucceeded, StepDecided
 
 from ..servers import RedisServer
 
 P = ParamSpec("P")
 PATIENCE_S = 20.0
+DONE = RunSucceeded('"42"')
 TTL_S = 600.0
 """A lease that no test outlives; tests that need one to end use `Backend.expire`."""
 
@@ -116,3 +118,23 @@ async def claimed(journal: Journal, tenant: str = "acme") -> Claim:
 async def types_of(journal: Journal, run_id: str) -> list[str]:
     """Return the types of the run's events, in order."""
     return [each.event.type for each in await journal.read(run_id)]
+
+
+async def finish(journal: Journal, lease: Lease) -> None:
+    """End a run."""
+    journal.append(lease, DONE)
+    await journal.barrier(lease, durable=True)
+
+
+async def last_of(journal: Journal, run_id: str) -> str:
+    """Follow a run to its end; return the type of the last event."""
+    last = ""
+    async for each in journal.follow(run_id):
+        last = each.event.type
+    return last
+
+
+def calls(server: RedisServer, command: str) -> int:
+    """Return how often the server ran a command."""
+    found = re.search(rf"cmdstat_{command}:calls=(\d+)", server.command("INFO", "commandstats").decode())
+    return int(found[1]) if found else 0

@@ -46,7 +46,8 @@ def chosen(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> K
         if os.environ.get("CI"):
             pytest.fail(str(missing))
         pytest.skip(str(missing))
-    return request.param
+    kind: Kind = request.param
+    return kind
 
 
 def test_data_survives_a_stop_and_a_second_start(chosen: Kind, tmp_path: Path) -> None:
