@@ -109,6 +109,7 @@ class FakeServer:
         self._hung_up = threading.Event()
         self.gate = threading.Event()
         self._port = 0
+        self._conversations: set[asyncio.Task[Any]] = set()
         self.requests: list[Seen] = []
         self.connections = 0
 
@@ -145,15 +146,19 @@ class FakeServer:
         self._loop.run_forever()
 
     async def _stop(self) -> None:
+        """End all conversations; a connection that is just being accepted is waited for, so that no socket is left."""
         self._server.close()
-        current = asyncio.current_task()
-        running = [task for task in asyncio.all_tasks() if task is not current]
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        while len(asyncio.all_tasks()) > 1:
+            for task in self._conversations:
+                task.cancel()
+            await asyncio.sleep(0.005)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        task = asyncio.current_task()
+        assert task is not None
+        self._conversations.add(task)
+        task.add_done_callback(self._conversations.discard)
         writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             while seen := await _read_request(reader):
@@ -161,6 +166,8 @@ class FakeServer:
                 if not await self._send(self._reply_to(seen), reader, writer):
                     break
         writer.close()
+        with contextlib.suppress(ConnectionError, asyncio.CancelledError):
+            await writer.wait_closed()
 
     def _reply_to(self, seen: Seen) -> Reply:
         if not seen.path.endswith("/chat/completions"):
