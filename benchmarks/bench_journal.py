@@ -12,21 +12,18 @@ import asyncio
 import gc
 import random
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 from loopwright.memory.journal.ids import new_run_id
 from loopwright.memory.journal.in_memory import InMemoryJournal
 from loopwright.memory.journal.redis import RedisJournal
 from loopwright.planner.events import CallFinished, CallIntended, RunCreated, StepDecided, ToolCall, encode
+from loopwright.tests.servers import RedisServer, find
 from redis.asyncio import Redis
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
-
-from servers import RedisServer, find
 
 THOUGHT = '{"thought":"' + "t" * 120 + '","calls":[{"tool":"rate","arguments":{"base":"EUR","quote":"USD"}}]}'
 
@@ -109,10 +106,10 @@ async def contest(url: str, name: str, runs: int, steps: int, latency_s: float, 
             if kind == "group commit":
                 journal = RedisJournal(url, durability="none")
                 await journal.connect()
-                cost = await measure(lambda j=journal: with_journal(j, runs, steps, latency_s), runs * steps)
+                cost = await measure(partial(with_journal, journal, runs, steps, latency_s), runs * steps)
                 await journal.aclose()
             else:
-                cost = await measure(lambda: with_pipelines(url, runs, steps, latency_s), runs * steps)
+                cost = await measure(partial(with_pipelines, url, runs, steps, latency_s), runs * steps)
             after = await server_use(client)
             each = [(b - a) / (runs * steps) for a, b in zip(before, after, strict=True)]
             row.append((*cost, each[0], each[2] * 1e6))

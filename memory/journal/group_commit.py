@@ -233,7 +233,7 @@ class GroupCommit:
         cancel = answer[1:].decode() if answer and len(answer) > 1 else None
         for waiter in waiters:
             if not waiter.done():
-                waiter.set_exception(failure) if failure else waiter.set_result(cancel)
+                waiter.set_exception(copy(failure)) if failure else waiter.set_result(cancel)
 
     async def _join(self, writer: Writer) -> str | None:
         """Wait for the next batch of the writer, and start it now."""
