@@ -17,10 +17,25 @@ import tempfile
 from pathlib import Path
 
 SUITE = "trixie"
-PACKAGES = (
-    "redis-server redis-tools libc6 libssl3t64 libjemalloc2 liblzf1 libsystemd0 libstdc++6 libgcc-s1 zlib1g libzstd1"
-    " liblzma5 liblz4-1 libcap2 libgcrypt20 libgpg-error0 libatomic1"
-).split()
+PACKAGES = [
+    "redis-server",
+    "redis-tools",
+    "libc6",
+    "libssl3t64",
+    "libjemalloc2",
+    "liblzf1",
+    "libsystemd0",
+    "libstdc++6",
+    "libgcc-s1",
+    "zlib1g",
+    "libzstd1",
+    "liblzma5",
+    "liblz4-1",
+    "libcap2",
+    "libgcrypt20",
+    "libgpg-error0",
+    "libatomic1",
+]
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 WRAPPER = """#!/bin/sh
 # Start the unpacked {program} with the loader and the libraries that came with it.
@@ -61,8 +76,9 @@ def fetch(target: Path) -> None:
             run("dpkg", "-x", str(package), str(root), cwd=work)
         wrap(root)
         run(str(root / "bin" / "redis-server"), "--version", cwd=work)
-        shutil.rmtree(target, ignore_errors=True)
-        root.rename(target)
+        if not (target / "bin" / "redis-server").exists():  # else somebody was faster
+            shutil.rmtree(target, ignore_errors=True)
+            root.rename(target)
 
 
 def mirror() -> str:
