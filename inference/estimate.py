@@ -15,9 +15,8 @@ WEIGHT = 0.25
 class TokenEstimate:
     """Characters per token of one model, learned from the usage of its replies.
 
-    Exact counts need the tokenizer; asking the server for each prompt would cost a round trip per step. After a few
-    replies the estimate is within some per cent for prompts like those seen, and safe to plan a window with when a
-    margin of a tenth is kept.
+    Exact counts need the tokenizer; asking the server for each prompt would cost a round trip per step. The estimate
+    is good for prompts like those already seen; plan a window with a margin of some 15 %.
     """
 
     def __init__(self) -> None:
