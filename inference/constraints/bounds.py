@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any, cast
 
 from ...errors import SchemaRefused
-from .literals import fits, may_overlap
+from .literals import fits, kind_of, may_overlap
 from .merging import Place, Raw, flatten, options_of
 from .numeric import bounded_integer, bounded_number
 from .refusal import Endless, Unenforceable
@@ -276,6 +276,13 @@ def _literals(flat: Raw, place: Place) -> dict[str, Any]:
     """Return the fixed values that satisfy what stands beside them."""
     keyword = "const" if "const" in flat else "enum"
     values = [flat["const"]] if keyword == "const" else flat["enum"]
+    for value in values:
+        if beside := [
+            name for name in _HINTS.get(kind_of(value), ()) if name in flat and isinstance(value, dict | list)
+        ]:
+            raise Unenforceable(
+                place.at(keyword).path, f"{beside[0]} beside a fixed {kind_of(value)} cannot be enforced"
+            )
     kept = {json.dumps(value): value for value in values if fits(value, flat)}
     if not kept:
         raise Unenforceable(place.at(keyword).path, f"the {keyword} allows no value", optional=bool(values))

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
+from .formats import FORMATS
 from .merging import Place, Raw, flatten
 from .refusal import Unenforceable
 
@@ -41,11 +42,19 @@ def fits(value: Any, schema: Raw) -> bool:
     if "enum" in schema and json.dumps(value) not in [json.dumps(other) for other in schema["enum"]]:
         return False
     if isinstance(value, str):
-        length_fits = schema.get("minLength", 0) <= len(value) <= schema.get("maxLength", len(value))
-        return length_fits and ("pattern" not in schema or re.search(schema["pattern"], value) is not None)
+        return _is_such_a_text(value, schema)
     if kind in ("integer", "number"):
         return _in_range(Decimal(repr(value)), schema)
     return True
+
+
+def _is_such_a_text(value: str, schema: Raw) -> bool:
+    if not schema.get("minLength", 0) <= len(value) <= schema.get("maxLength", len(value)):
+        return False
+    known = FORMATS.get(schema.get("format", ""))
+    if known is not None and re.fullmatch(known, value) is None:
+        return False
+    return "pattern" not in schema or re.search(schema["pattern"], value) is not None
 
 
 def _in_range(value: Decimal, schema: Raw) -> bool:

@@ -89,7 +89,12 @@ def merge(left: Raw, right: Raw, path: str) -> Raw:
     Raises:
         Unenforceable: Both use a keyword that cannot be combined.
     """
-    left, right = _forbid_additional(left, right), _forbid_additional(right, left)
+    if not left or not right:
+        return left or right
+    if "patternProperties" in left.keys() ^ right.keys():
+        raise Unenforceable(path, "patternProperties joined with another schema cannot be enforced")
+    left, right = _spread_properties(left, right), _spread_properties(right, left)
+    left, right = _spread_items(left, right), _spread_items(right, left)
     merged = {**left, **right}
     for key in left.keys() & right.keys():
         a, b = left[key], right[key]
@@ -105,13 +110,20 @@ def merge(left: Raw, right: Raw, path: str) -> Raw:
     return merged
 
 
-def _forbid_additional(schema: Raw, other: Raw) -> Raw:
-    """Close a schema that allows no additional properties against the other one's properties."""
+def _spread_properties(schema: Raw, other: Raw) -> Raw:
+    """Write what a schema says of additional properties at the properties that only the other one names."""
     extra = schema.get("additionalProperties", True)
     if extra is True or not isinstance(other.get("properties"), Mapping):
         return schema
     unknown = [key for key in other["properties"] if key not in schema.get("properties", {})]
     return {**schema, "properties": {**schema.get("properties", {}), **dict.fromkeys(unknown, extra)}}
+
+
+def _spread_items(schema: Raw, other: Raw) -> Raw:
+    """Write what a schema says of further items at the places that only the other one names."""
+    head, extra = schema.get("prefixItems", []), schema.get("items", True)
+    missing = len(other.get("prefixItems", ())) - len(head)
+    return {**schema, "prefixItems": [*head, *[extra] * missing]} if missing > 0 else schema
 
 
 def _both(a: Any, b: Any) -> Any:
@@ -152,6 +164,7 @@ _COMBINED: dict[str, Callable[[Any, Any], Any]] = {
     "required": lambda a, b: [*a, *(key for key in b if key not in a)],
     "properties": _properties,
     "items": _both,
+    "prefixItems": lambda a, b: [_both(one, other) for one, other in zip(a, b, strict=True)],
     "additionalProperties": _both,
     "propertyNames": _both,
     "anyOf": lambda a, b: [_both(one, other) for one in a for other in b],

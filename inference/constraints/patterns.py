@@ -100,6 +100,7 @@ def json_regex(node: Node) -> str:
     return _render(node, _json_class)
 
 
+@lru_cache(maxsize=4096)
 def lengths(node: Node, most: int) -> int:
     """Return the lengths that matching strings can have, as a bit set cut at `most`."""
     mask = (1 << (most + 1)) - 1

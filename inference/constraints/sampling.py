@@ -13,11 +13,11 @@ from typing import Any
 from .decision import DecisionConstraint
 from .leaves import text_node
 from .parts import decision_shapes
-from .patterns import Branch, Chars, Node, Ranges, Repeat, Sequence
+from .patterns import Branch, Chars, Node, Ranges, Repeat, Sequence, lengths
 from .shapes import Either, Fixed, Integer, Items, Literals, Record, Shape, Table, Text, json_text, shape_of
 
 _ALPHABET = "etaoinshrdlu ETAOIN 0123456789 .,:;-_/'\"\\\n\t{}[]<>é€日😀"
-_TRIES = 400
+_TRIES = 20
 _EXACT_DIGITS = 15
 
 
@@ -97,7 +97,10 @@ def _string(text: Text, rng: Random) -> str:
         found = _matching(node, text.most, rng)
         if text.least <= len(found) <= text.most:
             return found
-    raise ValueError(f"no random string found for {text}")
+    possible = lengths(node, text.most)
+    return _of_length(
+        node, rng.choice([size for size in range(text.least, text.most + 1) if possible >> size & 1]), rng
+    )
 
 
 def _matching(node: Node, most: int, rng: Random) -> str:
@@ -111,6 +114,30 @@ def _matching(node: Node, most: int, rng: Random) -> str:
         case Repeat(part, least, greatest):
             count = _count(least, most if greatest is None else min(greatest, max(most, least)), rng)
             return "".join(_matching(part, most, rng) for _ in range(count))
+
+
+def _of_length(node: Node, size: int, rng: Random) -> str:
+    """Return a match of exactly this many characters, for patterns that chance alone rarely cuts right."""
+    match node:
+        case Chars(ranges):
+            return _character(ranges, rng)
+        case Branch(options):
+            return _of_length(rng.choice([one for one in options if lengths(one, size) >> size & 1]), size, rng)
+        case Sequence(parts):
+            return _split(parts[0], Sequence(parts[1:]), size, rng) if parts else ""
+        case Repeat(part, least, most):
+            if size == 0 and least == 0:
+                return ""
+            rest = Repeat(part, max(0, least - 1), None if most is None else most - 1)
+            return _split(part, rest, size, rng)
+
+
+def _split(first: Node, rest: Node, size: int, rng: Random) -> str:
+    """Return a match of one node and then another, together of exactly this many characters."""
+    ours, theirs = lengths(first, size), lengths(rest, size)
+    fitting = [part for part in range(size + 1) if ours >> part & 1 and theirs >> (size - part) & 1]
+    chosen = rng.choice([part for part in fitting if part] or fitting)
+    return _of_length(first, chosen, rng) + _of_length(rest, size - chosen, rng)
 
 
 def _character(ranges: Ranges, rng: Random) -> str:

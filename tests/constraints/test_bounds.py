@@ -50,6 +50,10 @@ CASES: dict[str, tuple[Any, Any]] = {
     ),
     "a type list becomes a union": ({"type": ["null", "integer"]}, {"anyOf": [{"type": "null"}, INTEGER]}),
     "an enum is cut to its type": ({"type": "string", "enum": ["a", 1, "b"]}, {"enum": ["a", "b"]}),
+    "an enum is cut to its format": (
+        {"type": "string", "format": "date", "enum": ["a", "2024-02-29"]},
+        {"const": "2024-02-29"},
+    ),
     "an empty tool takes no arguments": (
         {"type": "object", "properties": {}},
         {"type": "object", "properties": {}, "required": [], "additionalProperties": False},
@@ -98,7 +102,7 @@ def numbers(kind: str) -> Schemas:
     bound = st.one_of(st.integers(-(10**6), 10**6), st.floats(-1e4, 1e4).map(lambda value: round(value, 4)))
     keywords = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
     bounds = st.dictionaries(st.sampled_from(keywords), bound, max_size=2)
-    steps = st.one_of(
+    steps: Schemas = st.one_of(
         st.just({}), st.sampled_from([1, 2, 3, 7, 10, 100, 0.5, 0.01, 0.3]).map(lambda m: {"multipleOf": m})
     )
     return st.builds(lambda b, s: {"type": kind, **b, **s}, bounds, steps)

@@ -161,3 +161,18 @@ def test_json_text_escapes_only_what_the_grammar_allows() -> None:
 def test_only_patterns_that_one_character_decides_are_tame(pattern: str, tame: bool) -> None:
     node = parse_pattern(pattern)
     assert is_tame(Text(0, 1000, pattern=f"^{value_regex(node)}$")) == tame
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        Text(0, 6, format="email"),
+        Text(190, 200, pattern="^[a-z]+$"),
+        Text(7, 7, pattern=r"^(?:ab|c*){2,3}$"),
+        Text(9, 9, pattern="a.{3}"),
+    ],
+)
+def test_random_texts_meet_narrow_lengths(text: Text) -> None:
+    found = {json.loads(random_text(text, Random(seed))) for seed in range(30)}
+    assert all(text.least <= len(each) <= text.most for each in found)
+    assert len(found) > 1
