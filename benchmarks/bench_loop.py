@@ -15,6 +15,9 @@ from peers.build_env import build_env
 from report import describe, machine, measure, median, number, publish, spread, table, target
 
 ROUNDS = 5
+BUDGET_S = "0.5"
+"""CPU seconds that each figure of a sample is taken over."""
+
 OURS = "Loopwright"
 FLOOR = "bare loop"
 TARGET_US = 40.0
@@ -67,7 +70,7 @@ def collect(chosen: Sequence[tuple[Path, str]], *, rounds: int, quick: bool) -> 
     samples: dict[str, list[dict[str, Any]]] = {}
     for turn in range(1, rounds + 1):
         for python, module in chosen:
-            sample = measure(python, module, "--full", *(("--runs", "2") if quick else ()))
+            sample = measure(python, module, "--full", *(("--runs", "2") if quick else ("--budget-s", BUDGET_S)))
             samples.setdefault(sample["name"], []).append(sample)
             print(f"{turn}/{rounds} {sample['name']}: {sample['cpu_us_per_step']} us", file=sys.stderr)
     return samples

@@ -106,8 +106,8 @@ async def _measure(subject: Subject, options: argparse.Namespace) -> dict[str, A
 async def _measure_cost(subject: Subject, steps: int, options: argparse.Namespace) -> dict[str, Any]:
     script = Script(steps)
     agent = subject.create(script, subject.define(script))
-    await _repeat(subject, agent, script, WARM_UP_RUNS)
-    runs = options.runs or int(options.budget_s * 1e6 / await _spend_us(subject, agent, script, WARM_UP_RUNS)) or 1
+    estimate_us = await _warm_up(subject, agent, script, options)
+    runs = options.runs or max(2, int(options.budget_s * 1e6 / estimate_us))
     spent_us = await _spend_us(subject, agent, script, runs)
     return {"steps": steps, "runs": runs, "cpu_us_per_step": round(spent_us / steps, 2)}
 
@@ -116,7 +116,7 @@ async def _measure_slope(subject: Subject, options: argparse.Namespace) -> dict[
     """Return what a step costs early and late in one run: medians over the runs of the time from turn to turn."""
     script = Script(SLOPE_STEPS)
     agent = subject.create(script, subject.define(script))
-    await _repeat(subject, agent, script, WARM_UP_RUNS)
+    await _warm_up(subject, agent, script, options)
     early: list[float] = []
     late: list[float] = []
     spent_until = time.process_time() + options.budget_s
@@ -128,6 +128,16 @@ async def _measure_slope(subject: Subject, options: argparse.Namespace) -> dict[
         late.append(statistics.mean(stamps[step] - stamps[step - 1] for step in LATE) / 1e3)
     first, last = statistics.median(early), statistics.median(late)
     return {"step_2_us": round(first, 2), "step_50_us": round(last, 2), "slope": round(last / first, 3)}
+
+
+async def _warm_up(subject: Subject, agent: Any, script: Script, options: argparse.Namespace) -> float:
+    """Run a few times, so that caches are full and lazy imports done, and return what the last run cost."""
+    until = time.process_time() + options.budget_s
+    for _ in range(WARM_UP_RUNS):
+        last_us = await _spend_us(subject, agent, script, 1)
+        if options.runs or time.process_time() > until:
+            break
+    return last_us
 
 
 async def _spend_us(subject: Subject, agent: Any, script: Script, runs: int) -> float:
