@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 
-from ...errors import ContextTooLong, EndpointTimedOut, EndpointUnavailable
+from ...errors import ContextTooLong, EndpointTimedOut, EndpointUnavailable, LoopwrightError
 from ..endpoint import CompletionRequest, Delta, FinishReason, Message, Usage
 from .checkpoint import Checkpoint
 from .codec import Codec
@@ -99,10 +99,10 @@ class EmbeddedEndpoint:
         if self._closed.is_set():
             raise EndpointUnavailable(self._name, "closed")
         loop = asyncio.get_running_loop()
-        arrived: asyncio.Queue[Delta | BaseException] = asyncio.Queue()
+        arrived: asyncio.Queue[Delta | LoopwrightError] = asyncio.Queue()
         stopped = threading.Event()
 
-        def put(item: Delta | BaseException) -> None:
+        def put(item: Delta | LoopwrightError) -> None:
             if not stopped.is_set():
                 with contextlib.suppress(RuntimeError):  # the loop has gone, and the reader with it
                     loop.call_soon_threadsafe(arrived.put_nowait, item)
@@ -116,7 +116,7 @@ class EmbeddedEndpoint:
         try:
             while True:
                 item = await arrived.get()
-                if isinstance(item, BaseException):
+                if isinstance(item, LoopwrightError):
                     raise item
                 yield item
                 if item.finish_reason is not None:
@@ -145,16 +145,20 @@ class EmbeddedEndpoint:
         return _Loaded(self._codec, network, PrefixCache(network, self._cached_tokens))
 
     def _work(
-        self, request: CompletionRequest, put: Callable[[Delta | BaseException], None], stopped: threading.Event
+        self, request: CompletionRequest, put: Callable[[Delta | LoopwrightError], None], stopped: threading.Event
     ) -> None:
         """Decode one completion; runs in a thread of the pool and never raises."""
         try:
             put(self._complete(request, put, stopped))
-        except Exception as exc:  # the outermost border of this thread: the awaiting side raises it
+        except LoopwrightError as exc:
             put(exc)
+        except Exception as exc:  # the outermost border of this thread: the awaiting side raises it
+            failure = EndpointUnavailable(self._name, f"decoding failed ({type(exc).__name__})")
+            failure.__cause__ = exc
+            put(failure)
 
     def _complete(
-        self, request: CompletionRequest, put: Callable[[Delta | BaseException], None], stopped: threading.Event
+        self, request: CompletionRequest, put: Callable[[Delta | LoopwrightError], None], stopped: threading.Event
     ) -> Delta:
         ends = time.monotonic() + (DEADLINE_S if request.deadline_s is None else request.deadline_s)
         loaded = self._load()
