@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Fetch a Redis >= 8 from Debian's packages into a folder, without installing anything and without root.
 
-    python3 deploy/redis/fetch_redis8.py .cache/redis8     # prints the folder; `bin/redis-server` in it starts the server
+    python3 deploy/redis/fetch_redis8.py .cache/redis8     # prints the folder: `bin/redis-server` is in it
 
 Debian 12 ships Redis 7.0, the release after it Redis 8. apt is asked with a configuration of its own (own package
 lists, the mirror that this system already uses, the newer suite), so the system's own apt stays as it is. The

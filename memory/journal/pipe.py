@@ -7,8 +7,9 @@ deadline. Callers that are cancelled do not touch the connection: they only stop
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import structlog
@@ -96,19 +97,33 @@ class Pipe:
         self.rounds = 0
 
     async def call(self, *command: Any, timeout_s: float) -> Any:
-        """Send one command, repeat it while the server is away, return its reply.
+        """Send one command and return its reply; see `call_each`."""
+        (reply,) = await self.call_each([command], timeout_s=timeout_s)
+        return reply
+
+    async def call_each(self, commands: Sequence[Command], *, timeout_s: float) -> list[Any]:
+        """Send commands in this order, repeat them while the server is away, return their replies.
 
         Raises:
-            JournalUnavailable: No answer within `timeout_s`, or the server refuses the command.
+            JournalUnavailable: No answer within `timeout_s`, or the server refuses a command.
             SettingsInvalid: The server refuses the password.
         """
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
+        replies: list[Any] = [None] * len(commands)
+        left = len(commands)
+        deadline = time.monotonic() + timeout_s
 
-        def done(reply: Any, error: LoopwrightError | None) -> None:
+        def done(index: int, reply: Any, error: LoopwrightError | None) -> None:
+            nonlocal left
+            replies[index] = reply
+            left -= 1
             if not future.done():
-                future.set_exception(error) if error else future.set_result(reply)
+                if error:
+                    future.set_exception(error)
+                elif not left:
+                    future.set_result(replies)
 
-        self._queue.append(Parcel(command, time.monotonic() + timeout_s, done))
+        self._queue += [Parcel(each, deadline, partial(done, index)) for index, each in enumerate(commands)]
         self.wake()
         return await future
 

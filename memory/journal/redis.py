@@ -25,7 +25,7 @@ from .ids import SHARDS, created_ms_of, parse_event_id, shard_of, shard_of_tenan
 from .pipe import Pipe
 from .server_check import ServerFacts, check_server
 from .summary import one_line
-from .wire import Wire, make_pool
+from .wire import Command, Wire, make_pool
 
 _log = structlog.get_logger(__name__)
 
@@ -254,8 +254,8 @@ class RedisJournal:
 
     async def due(self, *, limit: int = 100) -> list[str]:
         """Return due runs; see `Journal.due`. Shards take turns in being asked first."""
-        peeks = (self._read("ZRANGE", scripts.due_key(shard), 0, 0, "WITHSCORES") for shard in range(SHARDS))
-        now, *heads = await asyncio.gather(self._read("TIME"), *peeks)
+        peeks = [("ZRANGE", scripts.due_key(shard), 0, 0, "WITHSCORES") for shard in range(SHARDS)]
+        now, *heads = await self._read_each(("TIME",), *peeks)
         now_ms = int(now[0]) * 1000 + int(now[1]) // 1000
         ready = [shard for shard, head in enumerate(heads) if head and float(head[1]) <= now_ms]
         self._turn += 1
@@ -290,18 +290,21 @@ class RedisJournal:
 
     async def _read(self, *command: Any) -> Any:
         """Run a command on the connection for reading."""
+        (reply,) = await self._read_each(command)
+        return reply
+
+    async def _read_each(self, *commands: Command) -> list[Any]:
+        """Run commands in this order on the connection for reading."""
         if self._facts is None:
             await self.connect()
-        return await self._reads.call(*command, timeout_s=self._timeout_s)
+        return await self._reads.call_each(commands, timeout_s=self._timeout_s)
 
     async def _entries(self, run_id: str, after: str, limit: int | None) -> tuple[str, list[Entry]]:
         """Return the status and then the entries behind `after`: a final status means that no entry is missing."""
         keys = _keys(run_id)
         start = "({}-{}".format(*parse_event_id(after)) if after else "-"
         count = () if limit is None else ("COUNT", limit)
-        status, raw = await asyncio.gather(
-            self._read("HGET", keys.run, "status"), self._read("XRANGE", keys.journal, start, "+", *count)
-        )
+        status, raw = await self._read_each(("HGET", keys.run, "status"), ("XRANGE", keys.journal, start, "+", *count))
         if status is None:
             raise RunNotFound(run_id=run_id)
         return status.decode(), [entry_of(each) for each in raw]
