@@ -53,18 +53,16 @@ class CallRunner:
         self._early: dict[str, _Early] = {}
         self._dropped: list[asyncio.Task[Outcome]] = []
 
-    async def run(self, calls: Sequence[OpenCall]) -> None:
-        """Execute open calls at the same time and append what comes of them."""
+    async def run(self, calls: Sequence[OpenCall]) -> bool:
+        """Execute open calls at the same time and append what comes of them. Always true: the run goes on."""
         prepared = [ready for each in calls if (ready := self._prepare(each))]
-        again = [each for each in prepared if each.open.intended and each.tool.effect == "once"]
-        if again:
-            settled = [each for each in again if not await self._reconcile(each)]
-            prepared = [each for each in prepared if each not in settled]
-        await self._declare(prepared)
+        if any(each.tool.effect != "read" for each in prepared):
+            prepared = await self._declare(prepared)
         if len(prepared) == 1:
             await self._finish(prepared[0])
         elif prepared:
             await self._finish_all(prepared)
+        return True
 
     async def _finish_all(self, prepared: Sequence[Prepared]) -> None:
         try:
@@ -148,11 +146,18 @@ class CallRunner:
         else:
             self._loop.append(ev.CallInDoubt(call.id, call.tool, self._key(call.id)))
 
-    async def _declare(self, prepared: Sequence[Prepared]) -> None:
-        """Journal the intents of all calls with effects, and wait until they are durable."""
-        if intents := [self._intent(each) for each in prepared if each.tool.effect != "read"]:
+    async def _declare(self, prepared: Sequence[Prepared]) -> list[Prepared]:
+        """Journal the intents of all calls with effects, wait until they are durable, and return what is to be sent.
+
+        A `once` call that was sent before a crash is settled first; only one that surely was not sent is left.
+        """
+        before = [each for each in prepared if each.open.intended and each.tool.effect == "once"]
+        settled = [each for each in before if not await self._reconcile(each)]
+        left = [each for each in prepared if each not in settled]
+        if intents := [self._intent(each) for each in left if each.tool.effect != "read"]:
             self._loop.append(*intents)
             await self._loop.around.journal.barrier(self._loop.lease, durable=True)
+        return left
 
     def _intent(self, each: Prepared) -> ev.CallIntended:
         before = each.open.intended
@@ -187,7 +192,9 @@ class CallRunner:
             self._doubt(each.open.call)
 
     async def _execute(self, each: Prepared) -> Outcome:
-        return await execute(each.tool, each.arguments, await self._context(each))
+        around, agent = self._loop.around, self._loop.blueprint.agent
+        resources = await around.resources.get(agent) if around.resources and agent.resources else None
+        return await execute(each.tool, each.arguments, self._context(each, resources))
 
     def _observe(self, each: Prepared, outcome: Outcome) -> None:
         call, artifact = each.open.call, f"r{each.open.call.id}"
@@ -198,17 +205,17 @@ class CallRunner:
         )  # fmt: skip
         self._loop.append(done, artifacts={artifact: outcome.text} if cut else None)
 
-    async def _context(self, each: Prepared) -> Context[Any]:
+    def _context(self, each: Prepared, resources: Any) -> Context[Any]:
         loop, call_id = self._loop, each.open.call.id
         created, around = loop.state.created, loop.around
-        agent, left = loop.blueprint.agent, loop.seconds_left()
+        left = loop.seconds_left()
         return Context(
             run_id=created.run_id,
             call_id=call_id,
             key=self._key(call_id),
             tenant=created.tenant,
             agent=created.agent,
-            resources=await around.resources.get(agent) if around.resources and agent.resources else None,
+            resources=resources,
             deadline=None if left is None else time.monotonic() + left,
             attempt=each.open.intended.attempt + 1 if each.open.intended else 1,
             depth=created.depth,

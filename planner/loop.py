@@ -150,10 +150,11 @@ class RunLoop:
         for event in events:
             state = apply(state, event)
         self.state = state
-        self.around.journal.append(self.lease, *events, artifacts=artifacts)
-        if self.around.on_event:
+        around = self.around
+        around.journal.append(self.lease, *events, artifacts=artifacts)
+        if around.on_event:
             for event in events:
-                self.around.on_event(event)
+                around.on_event(event)
 
     def seconds_left(self) -> float | None:
         """Return the seconds until the run's deadline, or `None`."""
@@ -168,8 +169,7 @@ class RunLoop:
         return True
 
     async def _call(self, move: Call) -> bool:
-        await self._calls.run(move.calls)
-        return True
+        return await self._calls.run(move.calls)
 
     async def _done(self, move: Done) -> bool:
         return False
