@@ -30,6 +30,8 @@ VARIABLE = "LOOPWRIGHT_REDIS_SERVER"
 SOCKET_PATH_LIMIT = 100
 """Longest path of a unix socket that every system takes, in bytes (Linux: 107)."""
 
+_PREFIX = "loopwright-"
+
 _LAUNCHER = """
 import ctypes, os, signal, sys
 parent = int(sys.argv[1])
@@ -162,14 +164,14 @@ class EmbeddedRedis:
 
     def _shared_socket(self, lock: int) -> Path | None:
         """Return the socket that the lock's owner wrote down, if its server answers."""
-        try:
-            path = Path(json.loads(os.pread(lock, 4096, 0))["socket"])
-        except (ValueError, KeyError, TypeError):
-            return None
-        return path if _answers(path) else None
+        path = _written_down(lock)
+        return path if path is not None and _answers(path) else None
 
     def _launch(self, lock: int, deadline: float) -> None:
         program = find_server()
+        left = _written_down(lock)
+        if left is not None and left.parent.name.startswith(_PREFIX):  # the last owner was killed
+            shutil.rmtree(left.parent, ignore_errors=True)
         self._run_dir = _private_dir()
         path = self._run_dir / "redis.sock"
         os.ftruncate(lock, 0)
@@ -228,12 +230,20 @@ def _locked(lock: int) -> bool:
     return True
 
 
+def _written_down(lock: int) -> Path | None:
+    """Return the socket named in the lock file, if any."""
+    try:
+        return Path(json.loads(os.pread(lock, 4096, 0))["socket"])
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
 def _private_dir() -> Path:
     """Make a folder that only we can enter, with a path short enough for a socket in it."""
     for parent in (os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir(), "/tmp"):  # noqa: S108 - mkdtemp makes it ours alone
         if parent and len(os.fsencode(parent)) + len("/loopwright-12345678/redis.sock") <= SOCKET_PATH_LIMIT:
             with contextlib.suppress(OSError):
-                return Path(tempfile.mkdtemp(prefix="loopwright-", dir=parent))
+                return Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
     raise RedisMissing("no folder for the server's socket: TMPDIR and /tmp cannot be written to")
 
 

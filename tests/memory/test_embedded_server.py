@@ -91,11 +91,12 @@ def test_a_second_user_of_a_folder_shares_the_server_and_leaves_it_running(tmp_p
 def test_the_server_dies_with_a_killed_owner_and_the_folder_is_free_again(tmp_path: Path) -> None:
     code = (
         "import sys, time; from loopwright.memory.server import EmbeddedRedis\n"
-        "server = EmbeddedRedis(sys.argv[1]).start(); print(server.pid, flush=True); time.sleep(600)"
+        "server = EmbeddedRedis(sys.argv[1]).start(); print(server.pid, server.url, flush=True); time.sleep(600)"
     )
     owner = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     assert owner.stdout is not None
-    pid = int(owner.stdout.readline())
+    number, url = owner.stdout.readline().split()
+    pid, folder = int(number), Path(url.removeprefix("unix://")).parent
     assert is_alive(pid)
     owner.send_signal(signal.SIGKILL)
     owner.wait(20)
@@ -103,6 +104,7 @@ def test_the_server_dies_with_a_killed_owner_and_the_folder_is_free_again(tmp_pa
     assert wait_until(lambda: not is_alive(pid))
     with EmbeddedRedis(tmp_path) as server:
         assert server.is_owner
+        assert not folder.exists()
 
 
 def test_a_server_started_in_a_thread_outlives_the_thread(tmp_path: Path) -> None:
