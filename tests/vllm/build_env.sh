@@ -3,7 +3,7 @@
 #
 #   tests/vllm/build_env.sh [FOLDER]      FOLDER defaults to .venv-vllm beside this repository's sources
 #
-# Needs about 3.1 GB of disk and some minutes. PYTHON names the interpreter (default python3); uv is taken
+# Needs about 3.4 GB of disk and some minutes. PYTHON names the interpreter (default python3); uv is taken
 # from .venv, from PATH, or installed into FOLDER.
 set -euo pipefail
 
@@ -25,7 +25,7 @@ if (( free_kb < 4000000 )); then
     exit 1
 fi
 
-say "building $folder (3.1 GB, some minutes)"
+say "building $folder (3.4 GB, some minutes)"
 rm -f "$stamp"
 if [[ ! -x $folder/bin/python ]]; then
     "${PYTHON:-python3}" -m venv "$folder"
