@@ -55,11 +55,11 @@ def draw_episode(rng: Random, offered: Sequence[Skill], *, held: bool, unseen: b
         unseen: Ask for absent tools that training never sees, too.
     """
     kinds: tuple[tuple[str, float], ...] = (
-        ("one", 0.54),
-        ("parallel", 0.13),
-        ("chain", 0.12),
-        ("error", 0.10),
-        ("no_tool", 0.11),
+        ("one", 0.62),
+        ("parallel", 0.10),
+        ("chain", 0.09),
+        ("error", 0.07),
+        ("no_tool", 0.12),
     )
     kind = rng.choices([k for k, _ in kinds], [w for _, w in kinds])[0]
     for _ in range(8):

@@ -73,17 +73,18 @@ def decision_text(decision: dict[str, Any]) -> str:
 
 def skills(rng: Random, split: Split, most: int) -> list[Skill]:
     """Return the skills of one head: built-in, invented or mixed, names distinct, in random order."""
-    count = min(most, rng.choice((1, 2, 2, 3, 3, 3, 4, 4, 5, 5, 6, 7, 8, 10)))
+    count = min(most, rng.choice((1, 2, 2, 3, 3, 3, 4, 4, 4, 5, 6, 8, 10)))
     held = split == "tools"
     kind = 1.0 if held else rng.random()
-    if kind < 0.35:
+    if kind < 0.5:
         wanted = rng.sample(builtin_skills.NAMES, count)
-        if rng.random() < 0.5 and "calculate" not in wanted:
-            wanted[0] = "calculate"
+        for position, name in enumerate(("calculate", "convert_units")[:count]):
+            if rng.random() < 0.5 and name not in wanted:
+                wanted[position] = name
         return [builtin_skills.make(name, rng) for name in wanted]
     found: dict[str, Skill] = {}
     while len(found) < count:
-        if kind < 0.65 and rng.random() < 0.5:
+        if kind < 0.75 and rng.random() < 0.5:
             name = rng.choice(("calculate", "convert_units", *builtin_skills.NAMES))
             skill: Skill = builtin_skills.make(name, rng)
         else:
