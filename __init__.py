@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from .agents import Agent, Limits, Memory, Registry, RunContext, load
     from .errors import LoopwrightError, RunIncomplete, ToolError
     from .inference.endpoint import Endpoint
+    from .planner.answers import review_call, settle_call
     from .planner.loop import Prices
     from .planner.run import RunResult, resume_run, run_agent
     from .settings import Settings, load_settings
@@ -37,6 +38,8 @@ _HOME = {
     "load_settings": "settings",
     "resume_run": "planner.run",
     "run_agent": "planner.run",
+    "settle_call": "planner.answers",
+    "review_call": "planner.answers",
     "tool": "tools",
 }
 
@@ -59,7 +62,9 @@ __all__ = [
     "load",
     "load_settings",
     "resume_run",
+    "review_call",
     "run_agent",
+    "settle_call",
     "tool",
 ]
 

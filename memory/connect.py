@@ -3,12 +3,15 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
-from ..errors import RedisMissing
+from ..errors import JournalUnavailable, RedisMissing
 
 if TYPE_CHECKING:
     from ..settings import Settings
     from .journal.contract import Journal
+    from .journal.redis import RedisJournal
+    from .journal.server_check import ServerFacts
 
 
 @asynccontextmanager
@@ -34,8 +37,9 @@ async def open_journal(settings: "Settings", *, in_memory: bool = False) -> "Asy
     if settings.redis_url:
         journal = RedisJournal(settings.redis_url, durability=settings.durability, retention_s=settings.retention_s)
         try:
-            facts = await journal.connect()
-            yield journal, f"journal in Redis {_dotted(facts.version)} ({settings.durability})"
+            facts = await _connected(journal, settings.redis_url)
+            address = address_of(settings.redis_url)
+            yield journal, f"journal in Redis {_dotted(facts.version)} at {address} ({settings.durability})"
         finally:
             await journal.aclose()
         return
@@ -57,6 +61,20 @@ async def _embedded(settings: "Settings") -> "AsyncIterator[tuple[Journal, str]]
             yield journal, f"journal in embedded Redis {_dotted(facts.version)} at {settings.data_dir} (everysec)"
         finally:
             await journal.aclose()
+
+
+async def _connected(journal: "RedisJournal", url: str) -> "ServerFacts":
+    try:
+        return await journal.connect()
+    except JournalUnavailable as exc:
+        advice = "start it, or name another with --redis or LOOPWRIGHT_REDIS_URL"
+        raise JournalUnavailable(f"{exc.problem} at {address_of(url)}: {advice}") from exc
+
+
+def address_of(url: str) -> str:
+    """Return where a Redis URL leads, without its user, password and options."""
+    parts = urlsplit(url)
+    return parts.netloc.rpartition("@")[2] or parts.path
 
 
 def server_facts(journal: "Journal") -> list[str]:

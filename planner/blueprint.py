@@ -32,12 +32,10 @@ class Blueprint:
         self.agent = agent
         self.tools: dict[str, Tool[..., Any]] = {each.name: each for each in agent.tools}
         self.listed = tuple(agent.tools)
-        self.offers_artifacts = READ_ARTIFACT in self.tools
-        if not self.offers_artifacts:
-            self.tools[READ_ARTIFACT] = _read_artifact()
-        self.early = frozenset(
-            name for name, each in self.tools.items() if each.effect == "read" and not each.approval and not each.queue
-        )
+        self.hidden: Tool[..., Any] | None = None
+        if READ_ARTIFACT not in self.tools:
+            self.hidden = self.tools[READ_ARTIFACT] = _read_artifact()
+        self.early = frozenset(name for name, each in self.tools.items() if each.effect == "read" and not each.approval)
         self._constraints: dict[tuple[bool, bool], DecisionConstraint] = {}
         self._answer = agent.output_constraint
         self.plan_constraint = DecisionConstraint((), canonical(PLAN_SCHEMA))
@@ -63,8 +61,8 @@ class Blueprint:
     def _shapes(self, may_call: bool, artifacts: bool) -> tuple[ToolShape, ...]:
         if not may_call:
             return ()
-        extra = () if self.offers_artifacts or not artifacts else (self.tools[READ_ARTIFACT].shape,)
-        return tuple(each.shape for each in self.listed) + extra
+        shapes = tuple(each.shape for each in self.listed)
+        return (*shapes, self.hidden.shape) if self.hidden and artifacts else shapes
 
 
 @lru_cache(maxsize=512)

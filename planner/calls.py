@@ -14,17 +14,21 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_core import from_json, to_json
 
-from ..errors import ForModel, Misuse, UnknownTool
+from ..errors import ForModel, Misuse, ToolWithdrawn, UnknownTool
 from ..tools.context import ChildRun, Context
 from ..tools.execute import Outcome, execute, reconcile
 from ..tools.tool import Tool
 from ..tools.truncate import fit
 from . import events as ev
 from .state import OpenCall
+from .together import together
 
 if TYPE_CHECKING:
     from ..agents.agent import Agent
-    from .loop import RunLoop
+    from .loop import Review, RunLoop
+
+REFUSAL_TOKENS = 500
+"""Room for the reason why a call was not made; it may quote the model."""
 
 UNKNOWN_OUTCOME = "It is not known whether this call took effect. Do not repeat it; say so in your answer."
 
@@ -61,16 +65,8 @@ class CallRunner:
         if len(prepared) == 1:
             await self._finish(prepared[0])
         elif prepared:
-            await self._finish_all(prepared)
+            await together([self._finish(each) for each in prepared])
         return True
-
-    async def _finish_all(self, prepared: Sequence[Prepared]) -> None:
-        try:
-            async with asyncio.TaskGroup() as group:
-                for each in prepared:
-                    group.create_task(self._finish(each))
-        except BaseExceptionGroup as several:
-            raise several.exceptions[0] from several
 
     def start_early(self, index: int, text: str) -> None:
         """Start a call while the model still writes, if its tool only reads and the call is valid.
@@ -109,23 +105,37 @@ class CallRunner:
             await asyncio.gather(*self._dropped, return_exceptions=True)
             self._dropped.clear()
 
+    async def review(self, each: OpenCall, ask: "Review") -> ev.CallReviewed | None:
+        """Ask whether a call may be made; a call that cannot be made anyway is not worth the question."""
+        if self._prepare(each) is None:
+            return None
+        return await ask(each.call)
+
     def _prepare(self, each: OpenCall) -> Prepared | None:
         """Validate a call; one that cannot be made is finished here with what the model needs to know."""
-        name = each.call.tool
-        tool = self._loop.blueprint.tools.get(name)
+        call, loop = each.call, self._loop
+        tool = loop.blueprint.tools.get(call.tool)
         try:
-            if tool is None:
-                raise UnknownTool(name, ", ".join(sorted(self._loop.blueprint.tools)))
-            if each.reviewed and not each.reviewed.approved:
-                self._refuse(each, "rejected", f"A person refused this call. {each.reviewed.note}".strip())
-                return None
-            return Prepared(each, tool, tool.parse(each.call.arguments))
+            if tool is None or (tool is loop.blueprint.hidden and not loop.state.truncated):
+                raise UnknownTool(call.tool, ", ".join(sorted(tool.name for tool in loop.blueprint.listed)))
+            if loop.state.tool_calls > loop.budget.tool_calls and self._is_over_budget(each):
+                raise ToolWithdrawn(call.tool, "the budget of tool calls is used up")
+            arguments = tool.parse(call.arguments)
         except ForModel as exc:
-            self._refuse(each, exc.code, str(exc))
-            return None
+            return self._refuse(each, exc.code, str(exc))
+        if each.reviewed and not each.reviewed.approved:
+            return self._refuse(each, "rejected", f"A person refused this call. {each.reviewed.note}".strip())
+        return Prepared(each, tool, arguments)
+
+    def _is_over_budget(self, each: OpenCall) -> bool:
+        """Return whether a call of this step stands behind the last one that the budget allows."""
+        state = self._loop.state
+        allowed = len(state.open) - (state.tool_calls - self._loop.budget.tool_calls)
+        return [one.call.id for one in state.open].index(each.call.id) >= allowed
 
     def _refuse(self, each: OpenCall, error: str, text: str) -> None:
-        self._loop.append(ev.CallFinished(each.call.id, each.call.tool, text, error, None, len(text)))
+        shown, _cut = fit(text, REFUSAL_TOKENS)
+        self._loop.append(ev.CallFinished(each.call.id, each.call.tool, shown, error, None, len(text)))
 
     async def _reconcile(self, each: Prepared) -> bool:
         """Find out what became of a `once` call that was sent before a crash; return whether to send it (again)."""
@@ -156,7 +166,7 @@ class CallRunner:
         left = [each for each in prepared if each not in settled]
         if intents := [self._intent(each) for each in left if each.tool.effect != "read"]:
             self._loop.append(*intents)
-            await self._loop.around.journal.barrier(self._loop.lease, durable=True)
+            await self._loop.checkpoint(durable=True)
         return left
 
     def _intent(self, each: Prepared) -> ev.CallIntended:

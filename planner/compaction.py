@@ -33,6 +33,9 @@ def estimated_tokens(state: RunState) -> int:
 LEAST_GAIN: Final = 0.2
 """A compaction that frees less of the window than this waits until there is no room left without it."""
 
+URGENT_SHARE: Final = 0.3
+"""Share of the prompt that goes at least when the endpoint has refused it: our estimate was wrong then."""
+
 FULL_AT: Final = 0.95
 """Share of the window at which even a small gain is taken."""
 
@@ -54,8 +57,11 @@ def compact(state: RunState, window: int, *, urgent: bool = False) -> tuple[Prom
         The event and the artifacts to store before it (id to full text), or `None` when too little can be moved.
     """
     before = estimated_tokens(state)
-    chars_per_token = sum(len(each.content) for each in state.messages) / max(before, 1)
+    chars = sum(len(each.content) for each in state.messages)
+    chars_per_token = chars / max(before, 1)
     wanted = (before - window * DOWN_TO) * chars_per_token
+    if urgent:
+        wanted = max(wanted, chars * URGENT_SHARE)
     moved: dict[str, str] = {}
     texts: dict[str, str] = {}
     freed = 0

@@ -82,13 +82,23 @@ class RunStarted:
 
 @dataclass(frozen=True, slots=True)
 class StepDecided:
-    """The model decided: calls, or an answer (JSON text). `text` is its whole reply as the prompt will show it."""
+    """The model decided: calls, or an answer (JSON text).
+
+    Attributes:
+        step: Number of the step, from 1.
+        text: The whole reply as later prompts show it.
+        calls: What is to be called; empty for an answer.
+        answer: JSON text of the answer.
+        tokens: What the turn cost, all its samples together.
+        prompt_tokens: Length of the prompt with this reply, as the endpoint counted; 0 when it did not.
+    """
 
     step: int
     text: str
     calls: tuple[ToolCall, ...] = ()
     answer: str | None = None
     tokens: Tokens = NO_TOKENS
+    prompt_tokens: int = 0
     type: Literal["step.decided"] = "step.decided"
 
 
@@ -111,6 +121,7 @@ class TurnTaken:
     prompt: str
     text: str
     tokens: Tokens = NO_TOKENS
+    prompt_tokens: int = 0
     type: Literal["turn.taken"] = "turn.taken"
 
 
@@ -177,7 +188,7 @@ class CallInDoubt:
 class Noticed:
     """The planner said something to the model, such as a nudge out of a loop."""
 
-    kind: Literal["loop", "budget", "reflect"]
+    kind: Literal["loop", "plan", "reflection", "carry_on"]
     text: str
     type: Literal["run.noticed"] = "run.noticed"
 

@@ -6,9 +6,12 @@ from types import TracebackType
 from ..errors import Fenced, JournalUnavailable, LoopwrightError
 from ..memory.journal.contract import Journal, Lease
 
+CHECK_S = 1.0
+"""Longest time, in seconds, for which a requested cancellation of a busy run goes unnoticed."""
+
 
 class LeaseKeeper:
-    """Renews a lease at a third of its time, from a task that starts only once the first third is over.
+    """Renews a lease at a third of its time, and at least every `CHECK_S`, from a task that starts only then.
 
     Used as `with LeaseKeeper(...)` around the driving code, whose task it cancels when the lease is lost or a
     cancellation is requested.
@@ -24,13 +27,14 @@ class LeaseKeeper:
         self._journal = journal
         self._lease = lease
         self._ttl_s = ttl_s
+        self._every_s = min(ttl_s / 3, CHECK_S)
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
         self._driver: asyncio.Task[object] | None = None
 
     def __enter__(self) -> "LeaseKeeper":
         self._driver = asyncio.current_task()
-        self._timer = asyncio.get_running_loop().call_later(self._ttl_s / 3, self._start)
+        self._timer = asyncio.get_running_loop().call_later(self._every_s, self._start)
         return self
 
     def __exit__(
@@ -70,4 +74,4 @@ class LeaseKeeper:
             if self.interrupted and self._driver:
                 self._driver.cancel()
                 return
-            await asyncio.sleep(self._ttl_s / 3)
+            await asyncio.sleep(self._every_s)

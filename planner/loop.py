@@ -18,7 +18,8 @@ from . import events as ev
 from .blueprint import Blueprint
 from .budget import budget_of, seconds_left
 from .calls import CallRunner
-from .decision import read_decision
+from .decision import check_side_turn, read_decision
+from .keeper import LeaseKeeper
 from .next import Ask, Call, Done, Move, Record, Sleep, next_move, shorten
 from .reader import DecisionReader
 from .state import RunState, apply
@@ -38,6 +39,24 @@ class RunChild(Protocol):
     async def __call__(self, parent: "RunLoop", agent: "Agent[Any]", task: Any, context: "Context[Any]") -> "ChildRun":
         """Return what the child run came to."""
         ...
+
+
+class CancelRequested(Exception):
+    """Somebody has asked for the run's end; caught where the run is driven. `reason` says why."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def tell(hook: Callable[..., None], *facts: Any) -> None:
+    """Call a hook of the process; one that raises is logged and does no harm to the run."""
+    try:
+        hook(*facts)
+    except Exception as exc:
+        import structlog
+
+        structlog.get_logger("loopwright.planner").warning("hook_failed", kind=type(exc).__name__, exc_info=True)
 
 
 def wall_ms() -> int:
@@ -76,6 +95,8 @@ class Surroundings:
         on_delta: Sees the model's text as it arrives: (step, delta). Transient, never stored.
         on_progress: Sees what tools report: (call id, text, fraction). Transient, never stored.
         lease_s: Seconds that this process may be silent before another may take its runs.
+        follows_endpoint: Agents used as tools ask `endpoint` too, even if they name a model.
+        is_abandoned: Whether this is a child run whose parent was lost to another worker.
     """
 
     endpoint: Endpoint
@@ -89,15 +110,25 @@ class Surroundings:
     on_delta: Callable[[int, Delta], None] | None = None
     on_progress: Callable[[str, str, float | None], None] | None = None
     lease_s: float = 15.0
+    follows_endpoint: bool = True
+    is_abandoned: Callable[[], bool] | None = None
 
 
 @dataclass(slots=True)
 class Reply:
-    """What the model wrote, and how it stopped."""
+    """What the model wrote, how it stopped, and what it cost.
+
+    Attributes:
+        text: The whole reply.
+        finish: Why it stopped, or `None` when the stream just ended.
+        usage: Tokens of all samples together.
+        prompt_tokens: Length of the prompt with this reply; 0 when the endpoint did not count.
+    """
 
     text: str = ""
     finish: str | None = None
     usage: Usage | None = None
+    prompt_tokens: int = 0
 
 
 class RunLoop:
@@ -117,6 +148,7 @@ class RunLoop:
         self.around = around
         self.budget = budget_of(state.created)
         self.sampling = Sampling(temperature=blueprint.agent.temperature)
+        self.keeper: LeaseKeeper | None = None
         self._calls = CallRunner(self)
         self._carry_out: dict[type, Callable[[Any], Awaitable[bool]]] = {
             Ask: self._ask,
@@ -130,6 +162,7 @@ class RunLoop:
         """Take moves until the run is final or waits; every event is stored when this returns.
 
         Raises:
+            CancelRequested: Somebody has asked for the run's end.
             EndpointUnavailable, EndpointTimedOut: The model cannot be reached; the run can be resumed later.
             Fenced: Another worker owns the run; drop it.
             JournalUnavailable: Events could not be stored.
@@ -141,7 +174,7 @@ class RunLoop:
                     break
         finally:
             await self._calls.drop_early()
-        await self.around.journal.barrier(self.lease, durable=True)
+        await self.checkpoint(durable=True)
         return self.state
 
     def append(self, *events: ev.Event, artifacts: Mapping[str, str] | None = None) -> None:
@@ -154,7 +187,14 @@ class RunLoop:
         around.journal.append(self.lease, *events, artifacts=artifacts)
         if around.on_event:
             for event in events:
-                around.on_event(event)
+                tell(around.on_event, event)
+
+    @property
+    def is_abandoned(self) -> bool:
+        """Whether this run, or one above it, was lost to another worker: then its end is not ours to write."""
+        if self.keeper is not None and self.keeper.lost is not None:
+            return True
+        return self.around.is_abandoned is not None and self.around.is_abandoned()
 
     def seconds_left(self) -> float | None:
         """Return the seconds until the run's deadline, or `None`."""
@@ -183,10 +223,10 @@ class RunLoop:
 
     async def _reviewed(self, call_ids: tuple[str, ...], review: Review) -> bool:
         """Return whether something was decided about these calls."""
-        await self.around.journal.barrier(self.lease, durable=True)
+        await self.checkpoint(durable=True)
         decided = False
         for each in self.state.open:
-            if each.call.id in call_ids and (decision := await review(each.call)):
+            if each.call.id in call_ids and (decision := await self._calls.review(each, review)):
                 self.append(decision)
                 decided = True
         return decided
@@ -203,34 +243,52 @@ class RunLoop:
         except EndpointRefused as exc:
             self.append(ev.RunFailed("model_refused", str(exc)))
         except EndpointTimedOut:
-            if (self.seconds_left() or 1.0) > 0:
+            left = self.seconds_left()
+            if left is None or left > 0:
                 raise  # else the deadline passed meanwhile, and the next move ends the run
         except StreamRunaway as exc:
-            self.append(ev.StepRejected(self.state.step + 1, "", f"your last reply was cut off: {exc.problem}."))
+            wasted = ev.Tokens(completion=exc.wasted_tokens)
+            problem = f"your last reply was cut off: {exc.problem}."
+            self.append(*self._asked(move), ev.StepRejected(self.state.step + 1, "", problem, wasted))
         else:
-            await self.around.journal.barrier(self.lease)
+            await self.checkpoint()
             self._take(move, reply)
         return True
 
+    async def checkpoint(self, *, durable: bool = False) -> None:
+        """Wait until all events are stored (and durable).
+
+        Raises:
+            CancelRequested: Somebody has asked for the run's end before the newest event was stored.
+        """
+        reason = await self.around.journal.barrier(self.lease, durable=durable)
+        if reason is not None and not self.state.is_final:
+            raise CancelRequested(reason)
+
+    def _asked(self, move: Ask) -> tuple[ev.Event, ...]:
+        """Return what keeps the request of a plan or reflection in the prompt when its reply is rejected."""
+        return () if move.kind == "decision" else (ev.Noticed(move.kind, move.prompt),)
+
     def _take(self, move: Ask, reply: Reply) -> None:
         """Turn a reply into events."""
-        tokens = self._tokens(reply.usage)
+        tokens, size = self._tokens(reply.usage), reply.prompt_tokens
         step = self.state.step + 1
         try:
             if reply.finish == "length":
                 raise DecisionInvalid("it was cut off because it is too long.", reply.text)
             decision = read_decision(reply.text, step, may_call=move.may_call)
             if move.kind != "decision":
-                self.append(ev.TurnTaken(move.kind, move.prompt, decision.text, tokens))
+                check_side_turn(move.kind, decision)
+                self.append(ev.TurnTaken(move.kind, move.prompt, decision.text, tokens, size))
             elif decision.answer is None:
-                self.append(ev.StepDecided(step, decision.text, decision.calls, None, tokens))
+                self.append(ev.StepDecided(step, decision.text, decision.calls, None, tokens, size))
             else:
                 self.blueprint.agent.parse_output(decision.answer)
-                final = ev.StepDecided(step, decision.text, (), decision.answer, tokens)
+                final = ev.StepDecided(step, decision.text, (), decision.answer, tokens, size)
                 self.append(final, ev.RunSucceeded(decision.answer))
         except DecisionInvalid as exc:
             self._calls.cancel_early()
-            self.append(ev.StepRejected(step, reply.text, str(exc), tokens))
+            self.append(*self._asked(move), ev.StepRejected(step, reply.text, str(exc), tokens))
 
     async def complete(self, move: Ask, sampling: Sampling, *, early: bool = True) -> Reply:
         """Stream one completion; start `read` calls as their objects close."""
@@ -245,7 +303,7 @@ class RunLoop:
         try:
             async for delta in stream:
                 if self.around.on_delta:
-                    self.around.on_delta(self.state.step + 1, delta)
+                    tell(self.around.on_delta, self.state.step + 1, delta)
                 if delta.text:
                     parts.append(delta.text)
                     if watch and delta.finish_reason is None:
@@ -255,7 +313,7 @@ class RunLoop:
                 if delta.finish_reason:
                     reply.finish = delta.finish_reason
                 if delta.usage:
-                    reply.usage = delta.usage
+                    reply.usage, reply.prompt_tokens = delta.usage, delta.usage.total_tokens
         except BaseException:
             self._calls.cancel_early()
             await stream.aclose()

@@ -20,13 +20,10 @@ from .blueprint import Blueprint
 from .budget import Budget, last_turn_notice, reached
 from .compaction import compact, is_due
 from .prompt import render_notice
-from .state import OpenCall, RunState
+from .state import REPEATS, OpenCall, RunState, repeated_calls
 
 MAX_REJECTIONS = 3
 """Invalid replies in a row before the run fails."""
-
-REPEATS_NUDGE = 3
-"""The same call with the same result so many times ends in a nudge; once more ends the run."""
 
 PLAN_REQUEST = "Before you act, give a short plan as your answer: one line for each step. Call no tool yet."
 REFLECT_REQUEST = "That failed. Say in your answer what went wrong and what to try instead. Call no tool yet."
@@ -128,15 +125,13 @@ def _gave_up(state: RunState) -> ev.RunFailed:
 
 
 def _loop(state: RunState) -> Move | None:
-    """Notice a call that keeps giving the same result; only the newest one can have tipped the count."""
-    last = state.recent[-1]
-    times = state.recent.count(last)
-    if times < REPEATS_NUDGE or state.last_turn:
+    """Notice calls that keep giving the same result: first a nudge, then the end."""
+    if state.last_turn or not (repeated := repeated_calls(state)):
         return None
-    if last not in state.nudged:
+    if any(key not in state.nudged for key in repeated):
         return Record((ev.Noticed("loop", LOOP_NOTICE),))
-    if times > REPEATS_NUDGE:
-        return Record((ev.RunFailed("loop", f"tool {last[0]!r} was called {times} times with the same result"),))
+    for tool, _arguments, _text in [key for key in repeated if state.recent.count(key) > REPEATS]:
+        return Record((ev.RunFailed("loop", f"tool {tool!r} was called again and again with the same result"),))
     return None
 
 
@@ -156,7 +151,7 @@ def _ask(blueprint: Blueprint, state: RunState, budget: Budget, now_ms: int) -> 
         if agent.reflect and state.failures and state.reflected < state.step:
             return _side_turn(state, "reflection", REFLECT_REQUEST, blueprint.reflection_constraint)
     if state.messages[-1].role == "assistant":
-        return Record((ev.Noticed("reflect", CARRY_ON),))
+        return Record((ev.Noticed("carry_on", CARRY_ON),))
     may_call = state.last_turn is None and bool(agent.tools)
     return Ask(state.messages, blueprint.constraint(may_call=may_call, artifacts=state.truncated), may_call=may_call)
 

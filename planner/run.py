@@ -4,36 +4,18 @@ The same `drive_claim` serves a worker that takes over a run from a journal, so 
 differ in their journal only.
 """
 
-import asyncio
-import hashlib
-import sys
 from collections.abc import Mapping
-from contextlib import suppress
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pydantic_core import from_json, to_json
 
-from ..errors import (
-    AgentChanged,
-    EndpointTimedOut,
-    EndpointUnavailable,
-    ResourcesFailed,
-    RunBusy,
-    RunExists,
-    RunIncomplete,
-    TaskInvalid,
-)
-from ..memory.journal.contract import Claim, Journal
+from ..errors import RunIncomplete, TaskInvalid
+from ..memory.journal.contract import Journal
 from ..memory.journal.ids import new_run_id
-from ..tools.context import ChildRun, Context
 from . import events as ev
-from .blueprint import blueprint_of
-from .budget import remaining
-from .keeper import LeaseKeeper
-from .loop import RunLoop, Surroundings
-from .state import RunState, fold
+from .drive import drive_claim
+from .state import RunState
 
 if TYPE_CHECKING:
     from ..agents.agent import Agent
@@ -43,9 +25,6 @@ if TYPE_CHECKING:
 Out = TypeVar("Out")
 MAX_TASK_BYTES = 1_048_576
 """Largest task, as JSON."""
-
-_ALL: dict[str, Any] = {"max_steps": sys.maxsize, "max_tokens": sys.maxsize, "max_tool_calls": sys.maxsize}
-_ALL["deadline_s"] = 1e12
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,115 +136,6 @@ async def resume_run(
     async with surroundings(agent, endpoint, journal, hooks) as around:
         claim = await journal.claim(run_id, "in-process", ttl_s=around.lease_s)
         return RunResult(agent, await drive_claim(agent, claim, around))
-
-
-async def drive_claim(agent: "Agent[Any]", claim: Claim, around: Surroundings) -> RunState:
-    """Drive a claimed run until it is final or waits, and give the lease back.
-
-    A cancelled caller cancels the run. A model that stays unreachable fails it.
-
-    Raises:
-        AgentChanged: The run pins another definition; the lease is given back.
-        Fenced, JournalUnavailable: The run is not ours any more, or cannot be written; nothing was added.
-    """
-    state = fold(stored.event for stored in claim.events)
-    if state.created.agent_hash != agent.hash:
-        await around.journal.release(claim.lease, due_in_s=None)
-        raise AgentChanged(agent.name, state.created.run_id)
-    loop = RunLoop(blueprint_of(agent), claim.lease, state, around)
-    keeper = LeaseKeeper(around.journal, claim.lease, around.lease_s)
-    try:
-        with keeper:
-            await _drive(loop)
-    except asyncio.CancelledError:
-        if not keeper.interrupted:
-            await _cancelled(loop, "caller")
-            raise
-        keeper.forgive()
-        if keeper.lost:
-            raise keeper.lost from None
-        await _cancelled(loop, keeper.cancel_reason or "requested")
-    if not loop.state.is_final:
-        await around.journal.release(claim.lease, due_in_s=None)
-    return loop.state
-
-
-async def _drive(loop: RunLoop) -> None:
-    try:
-        if not loop.state.messages:
-            await _start(loop)
-        if loop.state.status == "waiting":
-            loop.append(ev.RunResumed())
-        await loop.drive()
-    except (EndpointUnavailable, EndpointTimedOut) as exc:
-        await _fail(loop, "model_unavailable", str(exc))
-    except ResourcesFailed as exc:
-        await _fail(loop, "resources_failed", str(exc))
-
-
-async def _start(loop: RunLoop) -> None:
-    """Render the head of the prompt and journal it: instructions may depend on the moment."""
-    from ..agents.instructions import RunContext
-
-    created = loop.state.created
-    now = datetime.fromtimestamp(loop.around.now_ms() / 1000, UTC)
-    context = RunContext(created.run_id, created.tenant, created.task, now, created.metadata)
-    instructions = await loop.blueprint.agent.render_instructions(context)
-    loop.append(ev.RunStarted(loop.blueprint.head(instructions)))
-
-
-async def _fail(loop: RunLoop, reason: str, detail: str) -> None:
-    loop.append(ev.RunFailed(reason, detail))
-    await loop.around.journal.barrier(loop.lease, durable=True)
-
-
-async def _cancelled(loop: RunLoop, reason: str) -> None:
-    """Write the end of a cancelled run; the write itself is not cancelled."""
-    if not loop.state.is_final:
-        loop.append(ev.RunCancelled(reason))
-    await asyncio.shield(loop.around.journal.barrier(loop.lease, durable=True))
-
-
-async def run_child(parent: RunLoop, agent: "Agent[Any]", task: Any, context: Context[Any]) -> ChildRun:
-    """Run an agent as a tool: a run of its own with what is left of the parent's budgets.
-
-    Its id follows from the parent's call, so a repeated call finds the same child and carries it on.
-    """
-    from ..agents.limits import Limits
-
-    journal, above = parent.around.journal, parent.state.created
-    run_id = _child_id(above.run_id, context.call_id)
-    left: dict[str, Any] = {**_ALL, **remaining(parent.state, parent.budget, parent.around.now_ms())}
-    budget = agent.limits.within(Limits(**left))
-    created = ev.RunCreated(
-        run_id=run_id, tenant=above.tenant, agent=agent.name, agent_hash=agent.hash, task=checked_task(task),
-        limits=budget.as_dict(), thread_id=above.thread_id, parent_run=above.run_id, parent_call=context.call_id,
-        depth=above.depth + 1, created_ms=parent.around.now_ms(),
-    )  # fmt: skip
-    with suppress(RunExists):
-        await journal.create(created)
-    state = await _child_state(agent, run_id, parent.around)
-    if state.output is None:
-        why = f"agent {agent.name!r} found no answer: {state.status} ({state.reason})"
-        return ChildRun(None, state.tokens, why)
-    return ChildRun(agent.parse_output(state.output), state.tokens)
-
-
-def _child_id(run_id: str, call_id: str) -> str:
-    """Return the id of the run that a call starts: in the parent's shard, always the same for the same call."""
-    return run_id[:14] + hashlib.blake2b(f"{run_id}/{call_id}".encode(), digest_size=10).hexdigest()
-
-
-async def _child_state(agent: "Agent[Any]", run_id: str, around: Surroundings) -> RunState:
-    try:
-        claim = await around.journal.claim(run_id, "in-process", ttl_s=around.lease_s)
-    except RunBusy:
-        state = fold(stored.event for stored in await around.journal.read(run_id))
-        if not state.is_final:
-            raise
-        return state
-    endpoint = around.endpoint if agent.model is None or isinstance(agent.model, str) else agent.model
-    return await drive_claim(agent, claim, replace(around, endpoint=endpoint, on_event=None, on_delta=None))
 
 
 def checked_task(task: Any) -> Any:

@@ -18,6 +18,9 @@ from .prompt import render_notice, render_observation, render_task
 RECENT_CALLS = 24
 """How many finished calls the loop guard remembers."""
 
+REPEATS = 3
+"""The same call with the same result so many times is a loop: the model is nudged, and stopped when it goes on."""
+
 RECALLED_TEXT = 600
 """Characters of an invalid reply that stay in the prompt; the journal keeps all of it."""
 
@@ -153,8 +156,8 @@ def _decided(state: RunState, event: ev.StepDecided) -> RunState:
         tokens=_add(state.tokens, event.tokens),
         tool_calls=state.tool_calls + len(event.calls),
         rejections=0,
-        prompt_tokens=event.tokens.prompt + event.tokens.completion,
-        new_chars=0 if event.tokens.prompt else state.new_chars + len(event.text),
+        prompt_tokens=event.prompt_tokens or state.prompt_tokens,
+        new_chars=0 if event.prompt_tokens else state.new_chars + len(event.text),
     )
 
 
@@ -174,8 +177,8 @@ def _turn(state: RunState, event: ev.TurnTaken) -> RunState:
     return state._replace(
         messages=(*state.messages, Message("assistant", event.text)),
         tokens=_add(state.tokens, event.tokens),
-        prompt_tokens=event.tokens.prompt + event.tokens.completion,
-        new_chars=0 if event.tokens.prompt else state.new_chars + len(event.text),
+        prompt_tokens=event.prompt_tokens or state.prompt_tokens,
+        new_chars=0 if event.prompt_tokens else state.new_chars + len(event.text),
         **mark,
     )
 
@@ -238,14 +241,16 @@ def _observation(finished: ev.CallFinished) -> str:
 
 
 def _noticed(state: RunState, event: ev.Noticed) -> RunState:
-    state = _say(state, render_notice(event.text))
-    if event.kind == "loop" and state.recent:
-        return state._replace(nudged=(*state.nudged, _most_repeated(state.recent)))
-    return state
+    if event.kind == "loop":
+        state = state._replace(nudged=(*state.nudged, *repeated_calls(state)))
+    return _say(state, render_notice(event.text))
 
 
-def _most_repeated(recent: tuple[tuple[str, str, str], ...]) -> tuple[str, str, str]:
-    return max(recent, key=recent.count)
+def repeated_calls(state: RunState) -> list[tuple[str, str, str]]:
+    """Return the calls of the newest step that were made before, with the same result, and how often is too often."""
+    newest = len(state.observed[-1].calls) if state.observed else 0
+    tail = state.recent[len(state.recent) - newest :]
+    return [key for key in dict.fromkeys(tail) if state.recent.count(key) >= REPEATS]
 
 
 def _budget(state: RunState, event: ev.BudgetReached) -> RunState:

@@ -18,13 +18,14 @@ async def surroundings(
 ) -> AsyncIterator[Surroundings]:
     """Yield the surroundings of a run; what was made here is closed afterwards, what was handed in is left alone."""
     from ..agents.resources import ResourcePool
-    from .run import run_child
+    from .child import run_child
 
     async with AsyncExitStack() as stack:
         if journal is None:
             from ..memory.journal.in_memory import InMemoryJournal
 
             journal = InMemoryJournal()
+        is_given = endpoint is not None
         if endpoint is None:
             if agent.model is None or isinstance(agent.model, str):
                 from ..inference.connect import connect
@@ -32,8 +33,8 @@ async def surroundings(
                 endpoint = await stack.enter_async_context(connect(agent.model))
             else:
                 endpoint = agent.model
-        given = dict(hooks)
-        if given.get("resources") is None and agent.resources is not None:
+        given = {"run_child": run_child, "follows_endpoint": is_given, **hooks}
+        if given.get("resources") is None:
             given["resources"] = pool = ResourcePool()
             stack.push_async_callback(pool.aclose)
-        yield Surroundings(endpoint=endpoint, journal=journal, **{"run_child": run_child, **given})
+        yield Surroundings(endpoint=endpoint, journal=journal, **given)

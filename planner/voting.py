@@ -1,6 +1,5 @@
 """Self-consistency: ask the model several times and follow the majority (Wang et al., arXiv 2203.11171)."""
 
-import asyncio
 from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -9,6 +8,7 @@ from ..errors import DecisionInvalid
 from ..inference.endpoint import Usage
 from .decision import read_decision
 from .next import Ask
+from .together import together
 
 if TYPE_CHECKING:
     from .loop import Reply, RunLoop
@@ -21,11 +21,7 @@ async def vote(loop: "RunLoop", move: Ask, samples: int) -> "Reply":
     are no decision do not vote; when none is, the first reply is returned and rejected as usual.
     """
     seeds = [None if loop.sampling.seed is None else loop.sampling.seed + n for n in range(samples)]
-    async with asyncio.TaskGroup() as group:
-        asked = [
-            group.create_task(loop.complete(move, replace(loop.sampling, seed=seed), early=False)) for seed in seeds
-        ]
-    replies = [task.result() for task in asked]
+    replies = await together([loop.complete(move, replace(loop.sampling, seed=seed), early=False) for seed in seeds])
     ballots = [_ballot(reply.text, move) for reply in replies]
     counts = Counter(ballot for ballot in ballots if ballot is not None)
     chosen = ballots.index(counts.most_common(1)[0][0]) if counts else 0

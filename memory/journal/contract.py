@@ -126,8 +126,12 @@ class Journal(Protocol):
         """
         ...
 
-    async def barrier(self, lease: Lease, *, durable: bool = False) -> None:
+    async def barrier(self, lease: Lease, *, durable: bool = False) -> str | None:
         """Wait until everything appended under the lease is stored (and durable in the declared mode).
+
+        Returns:
+            The reason of a requested cancellation, if one was acknowledged before the newest of these events was
+            stored. So a tool that is sent only behind a barrier that returned `None` was not cancelled before.
 
         Raises:
             Fenced: The lease is superseded: drop the run without a trace.

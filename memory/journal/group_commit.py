@@ -28,7 +28,7 @@ class Writer:
     """What waits to be written under one lease."""
 
     __slots__ = (
-        "artifacts", "due", "durable", "ending", "events", "fields", "flying", "identity", "lease", "lines", "seq",
+        "artifacts", "cancel", "due", "durable", "ending", "events", "fields", "flying", "identity", "lease", "lines", "seq",
         "size", "synced", "ttl_ms", "waiters",
     )  # fmt: skip
 
@@ -42,6 +42,7 @@ class Writer:
         self.events: list[Event] = []
         self.size = 0
         self.ttl_ms = 0
+        self.cancel: str | None = None
         self.durable = False
         self.synced = True
         self.ending = False
@@ -130,11 +131,12 @@ class GroupCommit:
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._linger_s, self._flush)
 
-    async def barrier(self, lease: Lease, *, durable: bool) -> None:
+    async def barrier(self, lease: Lease, *, durable: bool) -> str | None:
         """Wait until what was appended is stored; see `Journal.barrier`."""
         writer = self._writers.get(lease.token)
         if writer is None:
-            return self._settled(lease)
+            self._settled(lease)
+            return None
         durable = durable and self._replicated
         if not writer.is_idle or (durable and not writer.synced):
             writer.durable |= durable
@@ -143,7 +145,7 @@ class GroupCommit:
             waiter = asyncio.get_running_loop().create_future()
             writer.flying.append(waiter)
             await waiter
-        return None
+        return writer.cancel
 
     async def renew(self, lease: Lease, ttl_ms: int) -> str | None:
         """Prolong the lease with the next batch; return the reason of a requested cancellation."""
@@ -231,6 +233,7 @@ class GroupCommit:
         elif writer.ending and writer.is_idle and (writer.synced or not self._replicated):
             self.close(writer.lease, None)
         cancel = answer[1:].decode() if answer and len(answer) > 1 else None
+        writer.cancel = cancel or writer.cancel
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_exception(copy(failure)) if failure else waiter.set_result(cancel)

@@ -117,11 +117,12 @@ class InMemoryJournal:
             if status in FINAL:
                 run.due_ms, run.lease_end_ms = None, 0
 
-    async def barrier(self, lease: Lease, *, durable: bool = False) -> None:
+    async def barrier(self, lease: Lease, *, durable: bool = False) -> str | None:
         """Return at once: what was appended is stored. Raises Fenced."""
         run = self._runs.get(lease.run_id)
         if run is None or run.token != lease.token:
             raise Fenced(run_id=lease.run_id, epoch=lease.epoch)
+        return run.cancel
 
     async def read(self, run_id: str, *, after: str = "", limit: int | None = None) -> list[Stored]:
         """Return stored events; see `Journal.read`."""

@@ -177,9 +177,9 @@ class RedisJournal:
         if events or artifacts:
             self._commit.append(lease, events, artifacts)
 
-    async def barrier(self, lease: Lease, *, durable: bool = False) -> None:
+    async def barrier(self, lease: Lease, *, durable: bool = False) -> str | None:
         """Wait until what was appended is stored; see `Journal.barrier`."""
-        await self._commit.barrier(lease, durable=durable)
+        return await self._commit.barrier(lease, durable=durable)
 
     async def read(self, run_id: str, *, after: str = "", limit: int | None = None) -> list[Stored]:
         """Return stored events; see `Journal.read`."""

@@ -46,7 +46,7 @@ def test_an_object_with_text_around_it_is_repaired(text: str) -> None:
         ('{"thought":"t","calls":[{"tool":"a","arguments":"{}"}]}', r'calls\[0\] needs exactly "tool"'),
         ('{"thought":"t","calls":[{"tool":"a","arguments":{},"id":1}]}', r'calls\[0\] needs exactly "tool"'),
         ('{"thought":3,"answer":1}', '"thought" is not a string'),
-        ('{"thought":"t","answer":1,"calls":[]}', "keys that do not belong there: calls"),
+        ('{"thought":"t","answer":1,"calls":[]}', "keys that do not belong there: 'calls'"),
         ('{"thought":"t","answer":NaN}', "not JSON"),
         (calls(*[("a", {})] * 9), "9 calls, the most is 8"),
         ("x" * (MAX_REPLY_CHARS + 1), "longer than"),
@@ -61,3 +61,24 @@ def test_what_is_no_decision_is_refused_with_what_to_mend(text: str, problem: st
 def test_calls_are_refused_in_the_last_turn() -> None:
     with pytest.raises(DecisionInvalid, match="no tool can be called any more"):
         read_decision(call("a"), 1, may_call=False)
+
+
+def test_arguments_keep_every_digit_that_the_model_wrote() -> None:
+    text = '{ "thought" : "1.5, {" , "calls" : [ {"tool":"a","arguments":{"x":12345678901234567.89,"s":"]}\\""}} , '
+    text += '{"arguments": {"y" : [1.10, {"z":1e3}]} , "tool" : "b"} ] }'
+    decision = read_decision(text, 1)
+    assert [each.arguments for each in decision.calls] == [
+        '{"x":12345678901234567.89,"s":"]}\\""}', '{"y" : [1.10, {"z":1e3}]}'
+    ]  # fmt: skip
+    assert [each.tool for each in decision.calls] == ["a", "b"]
+
+
+@pytest.mark.parametrize("name", ['x"></observation>', "a" * 65, "", "a b", "naïve", "[/x]", "a\n"])
+def test_what_cannot_be_a_tools_name_is_refused_before_it_reaches_a_prompt(name: str) -> None:
+    with pytest.raises(DecisionInvalid, match=r"calls\[0\].tool is not the name of a tool"):
+        read_decision(call(name), 1)
+
+
+def test_a_lone_surrogate_is_refused() -> None:
+    with pytest.raises(DecisionInvalid):
+        read_decision('{"thought":"\ud800","answer":1}', 1)
