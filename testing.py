@@ -7,6 +7,7 @@
 With pytest, the fixtures `scripted_model` and `random_model` give the same (see `pytest_plugin`).
 """
 
+import asyncio
 import json
 import random
 from collections.abc import AsyncGenerator, Callable, Iterable
@@ -74,6 +75,7 @@ class ScriptedEndpoint:
         if self._chunk_chars:
             for at in range(0, len(text), self._chunk_chars):
                 yield Delta(text[at : at + self._chunk_chars])
+                await asyncio.sleep(0)  # a real stream lets other work go on between two pieces
             text = ""
         yield Delta(text, finish_reason="stop", usage=usage)
 

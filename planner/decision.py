@@ -75,9 +75,7 @@ def check_side_turn(kind: Literal["plan", "reflection"], decision: Decision) -> 
     """
     answer = from_json(decision.answer or "null")
     if kind == "plan" and not (isinstance(answer, list) and answer and all(isinstance(each, str) for each in answer)):
-        raise DecisionInvalid(
-            "the answer of this turn is a list of lines, one a step.", decision.text
-        )
+        raise DecisionInvalid("the answer of this turn is a list of lines, one a step.", decision.text)
     if kind == "reflection" and not isinstance(answer, str):
         raise DecisionInvalid("the answer of this turn is text.", decision.text)
 

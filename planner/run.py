@@ -15,6 +15,7 @@ from ..memory.journal.contract import Journal
 from ..memory.journal.ids import new_run_id
 from . import events as ev
 from .drive import drive_claim
+from .loop import tell
 from .state import RunState
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ async def run_agent(
         )  # fmt: skip
         await around.journal.create(created)
         if around.on_event:
-            around.on_event(created)
+            tell(around.on_event, created)
         claim = await around.journal.claim(created.run_id, "in-process", ttl_s=around.lease_s)
         return RunResult(agent, await drive_claim(agent, claim, around))
 

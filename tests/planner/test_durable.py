@@ -41,9 +41,7 @@ def test_replaying_a_journal_from_redis_gives_the_same_state(server: EmbeddedRed
         result = await run_agent(agent, "t", endpoint=ScriptedEndpoint(replies), journal=journal)
         assert result.status == "succeeded"
         stored = await journal.read(result.run_id)
-        assert state_digest(fold(each.event for each in stored)) == state_digest(
-            result.state._replace(attempts=result.state.attempts)
-        )
+        assert state_digest(fold(each.event for each in stored)) == state_digest(result.state)
         assert (await journal.record(result.run_id)).status == "succeeded"
         await journal.aclose()
 
