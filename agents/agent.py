@@ -45,7 +45,7 @@ class Agent(Generic[Out]):
         plan: Write a plan before the first step.
         reflect: Write a reflection after failures.
         samples: Decisions drawn per step, between which a vote is taken; 1 turns voting off.
-        temperature: 0 is greedy; a vote then draws its samples at a temperature of its own.
+        temperature: 0 is greedy; a vote needs more, because equal samples cannot vote.
         in_doubt: What happens when nobody knows whether a `once` call took effect: `wait` for a person, or `tell`
             the model.
         description: What other agents read about it when it is their tool.
