@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+PACKAGE = "loopwright"
 FOLDERS = ("agents", "api", "inference", "memory", "planner", "tools", "workers")
 
 MAY_IMPORT = {
@@ -41,23 +42,65 @@ def sources() -> Iterator[tuple[Path, ast.Module]]:
                 yield path, ast.parse(path.read_text())
 
 
-def loaded_at_once(tree: ast.Module) -> Iterator[ast.Import | ast.ImportFrom]:
-    """Yield the imports that run when the module is loaded."""
-    for node in tree.body:
+def loaded_at_once(tree: ast.AST) -> Iterator[ast.Import | ast.ImportFrom]:
+    """Yield the imports that run when the module is loaded: everywhere but in functions and for type checkers."""
+    for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.Import | ast.ImportFrom):
             yield node
+        elif isinstance(node, ast.If) and ast.unparse(node.test).split(".")[-1] == "TYPE_CHECKING":
+            for otherwise in node.orelse:
+                yield from loaded_at_once(ast.Module([otherwise], []))
+        elif not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            yield from loaded_at_once(node)
 
 
 def targets(path: Path, node: ast.Import | ast.ImportFrom) -> Iterator[str]:
     """Yield what is imported: dotted names inside the package start with a folder, others with `!`."""
     if isinstance(node, ast.Import):
-        yield from (f"!{alias.name}" for alias in node.names)
+        stems = [alias.name for alias in node.names]
     elif node.level == 0:
-        yield f"!{node.module}"
+        stems = [f"{node.module}.{alias.name}" if node.module == PACKAGE else f"{node.module}" for alias in node.names]
     else:
         base = path.relative_to(ROOT).parts[: -node.level]
-        stem = ".".join((*base, *(node.module or "").split("."))).strip(".")
-        yield from ((stem or alias.name) for alias in node.names)
+        stem = ".".join((PACKAGE, *base, *filter(None, (node.module,))))
+        stems = [f"{stem}.{alias.name}" if stem == PACKAGE else stem for alias in node.names]
+    for stem in stems:
+        first, _, rest = stem.partition(".")
+        yield (rest or first) if first == PACKAGE else f"!{stem}"
+
+
+@pytest.mark.parametrize(
+    ("source", "seen"),
+    [
+        ("from ..memory.journal.ids import x", ["memory.journal.ids"]),
+        ("from .. import memory", ["memory"]),
+        ("from loopwright.memory.journal import x", ["memory.journal"]),
+        ("import loopwright.memory, redis.asyncio", ["memory", "!redis.asyncio"]),
+        ("from loopwright import memory", ["memory"]),
+        ("import loopwright", ["loopwright"]),
+        ("if sys.platform == 'linux':\n    import redis\nelse:\n    import celery", ["!redis", "!celery"]),
+        ("try:\n    import redis\nexcept ImportError:\n    import celery", ["!redis", "!celery"]),
+        ("class A:\n    import redis", ["!redis"]),
+        ("if TYPE_CHECKING:\n    import redis\nelse:\n    import celery", ["!celery"]),
+        ("if typing.TYPE_CHECKING:\n    import redis", []),
+        ("if not TYPE_CHECKING:\n    import redis", ["!redis"]),
+        ("def f():\n    import redis", []),
+    ],
+)
+def test_every_import_that_runs_at_load_is_seen(source: str, seen: list[str]) -> None:
+    path = ROOT / "planner" / "x.py"
+    assert [name for node in loaded_at_once(ast.parse(source)) for name in targets(path, node)] == seen
+
+
+def test_inside_the_package_imports_are_relative() -> None:
+    absolute = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path, tree in sources()
+        for node in ast.walk(tree)
+        if (isinstance(node, ast.ImportFrom) and node.level == 0 and f"{node.module}.".startswith(f"{PACKAGE}."))
+        or (isinstance(node, ast.Import) and any(f"{each.name}.".startswith(f"{PACKAGE}.") for each in node.names))
+    ]
+    assert absolute == []
 
 
 @pytest.mark.parametrize("folder", sorted(MAY_IMPORT))
