@@ -8,9 +8,8 @@ the model still writes, because a repeated one harms nobody.
 import asyncio
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic_core import from_json, to_json
 
@@ -33,8 +32,7 @@ REFUSAL_TOKENS = 500
 UNKNOWN_OUTCOME = "It is not known whether this call took effect. Do not repeat it; say so in your answer."
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(NamedTuple):
     """A call whose arguments have passed full validation."""
 
     open: OpenCall
@@ -42,8 +40,7 @@ class Prepared:
     arguments: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class _Early:
+class _Early(NamedTuple):
     tool: str
     arguments: str
     task: "asyncio.Task[Outcome]"

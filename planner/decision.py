@@ -8,8 +8,7 @@ object is repaired, for endpoints that cannot be constrained.
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pydantic_core import from_json, to_json
 
@@ -20,14 +19,14 @@ from .events import ToolCall
 _FRACTION = re.compile(r"[0-9][.eE]")
 """Numbers that lose digits on their way through a float."""
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+NAME_CHARS = 64
+"""Longest name of a tool."""
 
 MAX_REPLY_CHARS = 1_000_000
 """Longest reply that is looked at. Arguments have a smaller bound of their own, see `Tool.parse`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """A reply that has the shape of a decision.
 
     Attributes:
@@ -64,7 +63,9 @@ def read_decision(text: str, step: int, *, may_call: bool = True) -> Decision:
         raise DecisionInvalid(f"it has {len(calls)} calls, the most is {MAX_CALLS}.", shown)
     _no_other(value, ("thought", "calls"), shown)
     found = tuple([_call(each, step, at, shown) for at, each in enumerate(calls, 1)])
-    return Decision(shown, as_written(shown, found) if _FRACTION.search(shown) else found, None)
+    if any(_FRACTION.search(each.arguments) for each in found):
+        found = as_written(shown, found)
+    return Decision(shown, found, None)
 
 
 def check_side_turn(kind: Literal["plan", "reflection"], decision: Decision) -> None:
@@ -119,7 +120,7 @@ def _call(value: Any, step: int, at: int, shown: str) -> ToolCall:
     tool, arguments = value.get("tool"), value.get("arguments")
     if not isinstance(tool, str) or not isinstance(arguments, dict) or len(value) != 2:
         raise DecisionInvalid(f'calls[{at - 1}] needs exactly "tool", a name, and "arguments", an object.', shown)
-    if not _NAME.fullmatch(tool):
+    if not (tool.isidentifier() and tool.isascii() and len(tool) <= NAME_CHARS):
         raise DecisionInvalid(f"calls[{at - 1}].tool is not the name of a tool.", shown)
     return ToolCall(f"{step}.{at}", tool, to_json(arguments).decode())
 

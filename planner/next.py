@@ -10,8 +10,7 @@ The shell (`planner.loop`) carries a move out and appends the events; then it as
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from ..inference.constraints.decision import DecisionConstraint
 from ..inference.endpoint import Message
@@ -31,8 +30,7 @@ CARRY_ON = "Now carry on with the task."
 LOOP_NOTICE = "You made the same call several times with the same result. Do something else, or answer."
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(NamedTuple):
     """Ask the model. `kind` says what the reply is: a decision, or text that stays in the prompt."""
 
     messages: tuple[Message, ...]
@@ -42,31 +40,27 @@ class Ask:
     prompt: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """Execute these open calls, all at the same time."""
 
     calls: tuple[OpenCall, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """Append these events, and store the artifacts (id to text) before them."""
 
     events: tuple[ev.Event, ...]
     artifacts: Mapping[str, str] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Sleep:
+class Sleep(NamedTuple):
     """Wait for a person, a tool elsewhere or a timer; `calls` are what is waited for."""
 
     reason: Literal["approval", "in_doubt", "tool", "timer"]
-    calls: tuple[str, ...] = field(default=())
+    calls: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(NamedTuple):
     """The run is final."""
 
 
@@ -126,6 +120,8 @@ def _gave_up(state: RunState) -> ev.RunFailed:
 
 def _loop(state: RunState) -> Move | None:
     """Notice calls that keep giving the same result: first a nudge, then the end."""
+    if state.recent.count(state.recent[-1]) < REPEATS and len(state.observed[-1].calls) == 1:
+        return None
     if state.last_turn or not (repeated := repeated_calls(state)):
         return None
     if any(key not in state.nudged for key in repeated):

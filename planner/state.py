@@ -100,6 +100,17 @@ class RunState(NamedTuple):
         """Whether nothing can happen to the run any more."""
         return self.status in ev.FINAL
 
+    def changed(self, **changes: Any) -> "RunState":
+        """Return a copy with these fields changed; does what `_replace` does at half its cost."""
+        values = list(self)
+        for name, value in changes.items():
+            values[_PLACES[name]] = value
+        return _NEW(RunState, values)
+
+
+_NEW: Callable[[type[RunState], list[Any]], RunState] = cast(Any, tuple.__new__)
+_PLACES = {name: place for place, name in enumerate(RunState._fields)}
+
 
 def fold(journal: Iterable[ev.Event]) -> RunState:
     """Return the state that a journal describes.
@@ -138,18 +149,18 @@ def _created(state: RunState, event: ev.RunCreated) -> RunState:
 
 
 def _claimed(state: RunState, event: ev.RunClaimed) -> RunState:
-    return state._replace(status="running" if state.status == "queued" else state.status, attempts=state.attempts + 1)
+    return state.changed(status="running" if state.status == "queued" else state.status, attempts=state.attempts + 1)
 
 
 def _started(state: RunState, event: ev.RunStarted) -> RunState:
     head = Message("system", event.head)
     task = Message("user", render_task(state.created.task))
     size = len(head.content) + len(task.content)
-    return state._replace(status="running", messages=(head, task), new_chars=size)
+    return state.changed(status="running", messages=(head, task), new_chars=size)
 
 
 def _decided(state: RunState, event: ev.StepDecided) -> RunState:
-    return state._replace(
+    return state.changed(
         step=event.step,
         messages=(*state.messages, Message("assistant", event.text)),
         open=tuple([OpenCall(call) for call in event.calls]),
@@ -164,7 +175,7 @@ def _decided(state: RunState, event: ev.StepDecided) -> RunState:
 def _rejected(state: RunState, event: ev.StepRejected) -> RunState:
     told = render_notice(f"{event.problem} Reply again with one valid JSON object.")
     reply = Message("assistant", event.text[:RECALLED_TEXT] or "(nothing)")
-    state = state._replace(
+    state = state.changed(
         step=event.step, tokens=_add(state.tokens, event.tokens), rejections=state.rejections + 1,
         messages=(*state.messages, reply), new_chars=state.new_chars + len(reply.content),
     )  # fmt: skip
@@ -174,7 +185,7 @@ def _rejected(state: RunState, event: ev.StepRejected) -> RunState:
 def _turn(state: RunState, event: ev.TurnTaken) -> RunState:
     state = _say(state, render_notice(event.prompt))
     mark = {"planned": True} if event.kind == "plan" else {"reflected": state.step}
-    return state._replace(
+    return state.changed(
         messages=(*state.messages, Message("assistant", event.text)),
         tokens=_add(state.tokens, event.tokens),
         prompt_tokens=event.prompt_tokens or state.prompt_tokens,
@@ -208,7 +219,7 @@ def _finished(state: RunState, event: ev.CallFinished) -> RunState:
 def _observe(state: RunState, done: tuple[OpenCall, ...]) -> RunState:
     """Close the step: its observations, in the order of the calls, become one message."""
     if len(done) == 1:
-        only = cast(ev.CallFinished, done[0].finished)
+        only: Any = done[0].finished
         text = _observation(only)
         finished: tuple[ev.CallFinished, ...] = (only,)
         keys: tuple[tuple[str, str, str], ...] = ((only.tool, done[0].call.arguments, only.text),)
@@ -224,7 +235,7 @@ def _observe(state: RunState, done: tuple[OpenCall, ...]) -> RunState:
     for each in finished:
         if each.usage:
             tokens = _add(tokens, each.usage)
-    return state._replace(
+    return state.changed(
         open=(),
         messages=(*state.messages, Message("user", text)),
         observed=(*state.observed, Observed(len(state.messages), finished)),
@@ -242,7 +253,7 @@ def _observation(finished: ev.CallFinished) -> str:
 
 def _noticed(state: RunState, event: ev.Noticed) -> RunState:
     if event.kind == "loop":
-        state = state._replace(nudged=(*state.nudged, *repeated_calls(state)))
+        state = state.changed(nudged=(*state.nudged, *repeated_calls(state)))
     return _say(state, render_notice(event.text))
 
 
@@ -269,7 +280,7 @@ def _compacted(state: RunState, event: ev.PromptCompacted) -> RunState:
         observed.append(Observed(each.place, calls))
     before = sum(len(each.content) for each in state.messages)
     after = sum(len(each.content) for each in messages)
-    return state._replace(
+    return state.changed(
         messages=tuple(messages), observed=tuple(observed), compactions=state.compactions + 1, truncated=True,
         prompt_tokens=event.before * after // max(before, 1), new_chars=0,
     )  # fmt: skip
@@ -284,27 +295,27 @@ def _stub(call: ev.CallFinished, artifacts: Any) -> ev.CallFinished:
 
 
 def _waiting(state: RunState, event: ev.RunWaiting) -> RunState:
-    return state._replace(status="waiting", reason=event.reason)
+    return state.changed(status="waiting", reason=event.reason)
 
 
 def _resumed(state: RunState, event: ev.RunResumed) -> RunState:
-    return state._replace(status="running", reason=None)
+    return state.changed(status="running", reason=None)
 
 
 def _succeeded(state: RunState, event: ev.RunSucceeded) -> RunState:
-    return state._replace(status="succeeded", reason=state.last_turn, output=event.output)
+    return state.changed(status="succeeded", reason=state.last_turn, output=event.output)
 
 
 def _failed(state: RunState, event: ev.RunFailed) -> RunState:
-    return state._replace(status="failed", reason=event.reason, detail=event.detail)
+    return state.changed(status="failed", reason=event.reason, detail=event.detail)
 
 
 def _cancelled(state: RunState, event: ev.RunCancelled) -> RunState:
-    return state._replace(status="cancelled", reason=event.reason)
+    return state.changed(status="cancelled", reason=event.reason)
 
 
 def _expired(state: RunState, event: ev.RunExpired) -> RunState:
-    return state._replace(status="expired", reason="deadline", detail=event.detail)
+    return state.changed(status="expired", reason="deadline", detail=event.detail)
 
 
 def _say(state: RunState, text: str) -> RunState:
@@ -312,15 +323,15 @@ def _say(state: RunState, text: str) -> RunState:
     *before, last = state.messages
     if last.role == "user":
         merged = Message("user", f"{last.content}\n{text}")
-        return state._replace(messages=(*before, merged), new_chars=state.new_chars + len(text))
-    return state._replace(messages=(*state.messages, Message("user", text)), new_chars=state.new_chars + len(text))
+        return state.changed(messages=(*before, merged), new_chars=state.new_chars + len(text))
+    return state.changed(messages=(*state.messages, Message("user", text)), new_chars=state.new_chars + len(text))
 
 
 def _update(state: RunState, call_id: str, **changes: Any) -> RunState:
     if call_id not in [each.call.id for each in state.open]:
         raise JournalCorrupt(f"call {call_id} is not open in run {state.created.run_id}")
     opened = tuple([each._replace(**changes) if each.call.id == call_id else each for each in state.open])
-    return state._replace(open=opened)
+    return state.changed(open=opened)
 
 
 def _add(a: ev.Tokens, b: ev.Tokens) -> ev.Tokens:

@@ -7,9 +7,8 @@ import asyncio
 import time
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import ForModel, ForOperator, ResultInvalid, ToolCrashed, ToolTimedOut
 from .alarm import Expired, within
@@ -40,8 +39,7 @@ _MISTAKES = (TypeError, AttributeError, NameError, ImportError, AssertionError, 
 """Errors of the code itself: another attempt would end the same way."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What became of a call.
 
     Attributes:
