@@ -4,9 +4,12 @@ Commands import what they need when they run, so that `--help` answers at once.
 """
 
 import asyncio
+import io
 import json
+import os
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, aclosing
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
@@ -15,10 +18,14 @@ from .errors import ForCaller, LoopwrightError
 
 if TYPE_CHECKING:
     from .agents import Agent
+    from .inference.endpoint import Endpoint
     from .memory.journal.contract import Journal
     from .planner import events as ev
+    from .planner.loop import Review
     from .planner.run import RunResult
     from .settings import Settings
+
+    ShowEvent = Callable[[ev.Event], None]
 
 app = typer.Typer(
     name="loopwright",
@@ -61,6 +68,8 @@ def agents(
     sources: Annotated[list[str], typer.Argument(help="Files, folders or modules.")], as_json: AsJson = False
 ) -> None:
     """List the agents in files, folders or modules, with their tools."""
+    from .cli_render import printable
+
     for source in sources:
         for agent in _load(source):
             tools = {tool.name: tool.effect for tool in agent.tools}
@@ -68,7 +77,7 @@ def agents(
                 print(json.dumps({"name": agent.name, "hash": agent.hash, "tools": tools}))
             else:
                 listed = ", ".join(f"{name} ({effect})" for name, effect in tools.items()) or "no tools"
-                print(f"{agent.name}  {agent.hash[:12]}  {listed}")
+                print(printable(f"{agent.name}  {agent.hash[:12]}  {listed}"))
 
 
 @app.command()
@@ -94,12 +103,13 @@ def doctor(
     model: Model = None,
 ) -> None:
     """Check Python, Redis, the model server and agent definitions; exit code 1 when something is wrong."""
+    from .cli_render import printable_lines
     from .doctor import examine
 
     settings = _settings(redis_url=redis, data_dir=data_dir, model_url=model_url, model=model)
     findings = _wait_for(examine(settings, sources or []))
     for finding in findings:
-        print(finding)
+        print(printable_lines(str(finding)))
     if not all(finding.ok for finding in findings):
         raise typer.Exit(1)
 
@@ -107,32 +117,57 @@ def doctor(
 async def _run(
     agent: "Agent[Any]", task: str, settings: "Settings", as_json: bool, in_memory: bool
 ) -> "RunResult[Any]":
-    from .inference.connect import connect, describe
     from .memory.connect import open_journal
     from .planner.loop import Prices
     from .planner.run import run_agent
 
-    show_event = _printer(as_json)
-    async with open_journal(settings, in_memory=in_memory) as (journal, where):
+    show_event = _while_read(_printer(as_json))
+    async with open_journal(settings, in_memory=in_memory) as (journal, where), _model_of(agent, settings) as endpoint:
         if not as_json:
-            print(f"{describe(settings)}; {where}", file=sys.stderr)
-        name = agent.model if isinstance(agent.model, str) else None
-        async with connect(name, settings) as endpoint:
-            own = agent.model if agent.model is not None and not isinstance(agent.model, str) else endpoint
-            prices = Prices(settings.price_prompt, settings.price_cached, settings.price_completion)
-            result = await run_agent(
-                agent, task, endpoint=own, journal=journal, tenant=settings.tenant, prices=prices,
-                on_event=show_event, review=_ask_person if sys.stdin.isatty() else None,
-            )  # fmt: skip
-        return result
+            _note(f"{_described(agent, settings)}; {where}")
+        prices = Prices(settings.price_prompt, settings.price_cached, settings.price_completion)
+        return await run_agent(
+            agent, task, endpoint=endpoint, journal=journal, tenant=settings.tenant, prices=prices,
+            on_event=show_event, review=_reviewer(agent), lease_s=settings.lease_s,
+        )  # fmt: skip
+
+
+def _model_of(agent: "Agent[Any]", settings: "Settings") -> "AbstractAsyncContextManager[Endpoint]":
+    """Return the agent's own endpoint, else the one that the settings name; either is closed with the command."""
+    from .inference.connect import connect
+
+    if agent.model is None or isinstance(agent.model, str):
+        return connect(agent.model, settings)
+    return aclosing(agent.model)
+
+
+def _described(agent: "Agent[Any]", settings: "Settings") -> str:
+    from .inference.connect import describe
+
+    if agent.model is None or isinstance(agent.model, str):
+        return describe(settings, agent.model)
+    return f"model {agent.model.name}, the agent's own"
+
+
+def _reviewer(agent: "Agent[Any]") -> "Review | None":
+    """Return what asks the person at the terminal; `None` where nobody could read the question or answer it."""
+    if not (sys.stdin and sys.stdin.isatty() and sys.stderr and sys.stderr.isatty()):
+        return None
+    from .cli_prompt import TerminalReview
+
+    return TerminalReview(agent)
 
 
 async def _replay(run_id: str, settings: "Settings", as_json: bool, *, follow: bool) -> None:
+    from .errors import RunNotFound
     from .memory.connect import open_journal
 
     show_event = _printer(as_json)
-    async with open_journal(settings) as (journal, _where):
-        await _check_tenant(journal, run_id, settings.tenant)
+    async with open_journal(settings) as (journal, where):
+        try:
+            await _check_tenant(journal, run_id, settings.tenant)
+        except RunNotFound as exc:
+            _die(f"{exc} here ({where}; tenant {settings.tenant}): --redis or --data-dir names another journal")
         if follow:
             async for stored in journal.follow(run_id):
                 show_event(stored.event)
@@ -149,27 +184,37 @@ async def _check_tenant(journal: "Journal", run_id: str, tenant: str) -> None:
         raise RunNotFound(run_id)
 
 
-async def _ask_person(call: "ev.ToolCall") -> "ev.CallReviewed | None":
-    """Ask at the terminal whether a call may be made."""
-    from .planner.events import CallReviewed
-
-    question = f"allow {call.tool} {call.arguments}?"
-    allowed = await asyncio.to_thread(typer.confirm, question)
-    return CallReviewed(call.id, allowed, by="terminal")
-
-
-def _printer(as_json: bool) -> Any:
+def _printer(as_json: bool) -> "ShowEvent":
     """Return what shows one event: JSON lines, or steps for people."""
     if as_json:
+        from .cli_render import printable_json
         from .planner.events import encode
 
-        return lambda event: print(encode(event).decode(), flush=True)
-    from rich.console import Console
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(encoding="utf-8")  # RFC 8259, whatever the locale
+        return lambda event: print(printable_json(encode(event).decode()), flush=True)
+    from .cli_render import RunPrinter, Screen
 
-    from .cli_render import RunPrinter
+    return RunPrinter(Screen().print).show
 
-    console = Console(highlight=False, soft_wrap=True)
-    return RunPrinter(console.print).show
+
+def _while_read(show_event: "ShowEvent") -> "ShowEvent":
+    """Show events for as long as somebody reads them: a run goes on when `| head` has seen enough."""
+
+    def show(event: "ev.Event") -> None:
+        try:
+            show_event(event)
+        except OSError as exc:
+            _mute()
+            if not isinstance(exc, BrokenPipeError):
+                _note(f"loopwright: standard output cannot be written ({exc.strerror}); the run goes on")
+
+    return show
+
+
+def _mute() -> None:
+    """Send what is still printed to nowhere, also what Python writes when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _one_agent(source: str) -> "Agent[Any]":
@@ -211,14 +256,30 @@ def _wait_for(work: Coroutine[Any, Any, Any]) -> Any:
         _die("interrupted", code=130)
 
 
+def _note(text: str) -> None:
+    from .cli_render import printable_lines
+
+    print(printable_lines(text), file=sys.stderr)
+
+
 def _die(message: str, code: int = 2) -> NoReturn:
-    print(f"loopwright: {message}", file=sys.stderr)
+    _note(f"loopwright: {message}")
     raise typer.Exit(code)
 
 
 def main() -> None:
     """Entry point of the `loopwright` command."""
-    app()
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started us
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - for as long as the process lives
+        if isinstance(stream := getattr(sys, name), io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a locale without the character must not end a run
+    try:
+        app()
+    except OSError as exc:  # click ends the process quietly when a pipe is closed; this is the rest
+        _mute()
+        _note(f"loopwright: {exc}")
+        sys.exit(1)
 
 
 if __name__ == "__main__":

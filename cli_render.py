@@ -1,8 +1,15 @@
-"""Show a run to a person, step by step, while it happens or afterwards: one line for each thing that matters."""
+"""Show a run to a person, step by step, while it happens or afterwards: one line for each thing that matters.
+
+Whatever a model, a tool, a server or a file wrote goes through `printable` (or `printable_json`) before it reaches a
+terminal, and travels as text with a style, never as markup, so that nothing in it is obeyed.
+"""
 
 import json
 from collections.abc import Callable
 from typing import Any
+
+from rich.console import Console
+from rich.text import Text
 
 from .planner import events as ev
 
@@ -11,6 +18,36 @@ WIDE = 160
 
 _MARKS = {"succeeded": "green", "failed": "red", "cancelled": "yellow", "expired": "red"}
 
+_JOINERS = "\u200c\u200d"
+"""Zero-width joiners: no glyph of their own, but Persian, Hindi and many emoji are misspelt without them."""
+
+Piece = str | tuple[str, str]
+"""Text, or text and its style."""
+
+
+def printable(text: str) -> str:
+    """Return a text that no terminal obeys: white space as blanks, other unprintable characters as �.
+
+    Unprintable are control characters, bidirectional overrides, surrogates and unassigned code points; letters of
+    every script stay.
+    """
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() or each in _JOINERS else " " if each.isspace() else "�" for each in text)
+
+
+def printable_lines(text: str) -> str:
+    """Return `printable` of every line, the lines behind the first one indented, so that none passes for another."""
+    first, *others = [printable(line) for line in text.split("\n")]
+    return "\n".join([first, *(f"    {line.strip()}" for line in others if line.strip())])
+
+
+def printable_json(json_text: str) -> str:
+    """Return JSON text of the same value, with every unprintable character as an escape."""
+    if json_text.isprintable():
+        return json_text
+    return "".join(each if each.isprintable() else _escaped(each) for each in json_text)
+
 
 def clip(text: str, width: int = WIDE) -> str:
     """Return a text on one line, cut to a width."""
@@ -18,15 +55,26 @@ def clip(text: str, width: int = WIDE) -> str:
     return flat if len(flat) <= width else f"{flat[: width - 1]}…"
 
 
+class Screen(Console):
+    """Standard output for people. A closed pipe raises BrokenPipeError here, where rich would end the process."""
+
+    def __init__(self) -> None:
+        super().__init__(highlight=False, soft_wrap=True)
+
+    def on_broken_pipe(self) -> None:
+        """Leave the decision to the caller."""
+        raise
+
+
 class RunPrinter:
-    """Turns events into lines of rich markup.
+    """Turns events into styled lines.
 
     Args:
         write: Receives each line.
     """
 
-    def __init__(self, write: Callable[[str], None]) -> None:
-        self._write = write
+    def __init__(self, write: Callable[[Text], None]) -> None:
+        self._send = write
         self._calls: dict[str, ev.ToolCall] = {}
         self._steps = 0
         self._tokens = ev.Tokens()
@@ -38,8 +86,8 @@ class RunPrinter:
             "turn.taken": self._turn,
             "call.finished": self._finished,
             "call.in_doubt": self._in_doubt,
-            "run.noticed": lambda event: self._write(f"    [yellow]notice[/] {_safe(event.text)}"),
-            "budget.reached": lambda event: self._write(f"    [yellow]budget[/] {_safe(event.text)}"),
+            "run.noticed": lambda event: self._write("    ", ("notice", "yellow"), f" {clip(event.text)}"),
+            "budget.reached": lambda event: self._write("    ", ("budget", "yellow"), f" {clip(event.text)}"),
             "prompt.compacted": self._compacted,
             "run.waiting": self._waiting,
             "run.succeeded": lambda event: self._end("succeeded", "", answer_text(event.output)),
@@ -53,49 +101,55 @@ class RunPrinter:
         if shown := self._table.get(event.type):
             shown(event)
 
+    def _write(self, *pieces: Piece) -> None:
+        parts = [(each, "") if isinstance(each, str) else each for each in pieces]
+        self._send(Text.assemble(*((printable(text), style) for text, style in parts)))
+
     def _created(self, event: ev.RunCreated) -> None:
-        task = event.task if isinstance(event.task, str) else json.dumps(event.task)
-        self._write(f"[bold]run {event.run_id}[/]  agent [cyan]{event.agent}[/]")
-        self._write(f"    [bold]task[/] {_safe(task)}")
+        task = event.task if isinstance(event.task, str) else json.dumps(event.task, ensure_ascii=False)
+        self._write((f"run {event.run_id}", "bold"), "  agent ", (event.agent, "cyan"))
+        self._write("    ", ("task", "bold"), f" {clip(task)}")
 
     def _decided(self, event: ev.StepDecided) -> None:
         self._count(event.tokens)
-        self._write(f"[dim]{event.step:3}[/] [italic]{_safe(thought_of(event.text)) or '…'}[/]")
+        self._write((f"{event.step:3}", "dim"), " ", (clip(thought_of(event.text)) or "…", "italic"))
         for call in event.calls:
             self._calls[call.id] = call
-            self._write(f"    [cyan]{call.tool}[/] {_safe(call.arguments)}")
+            self._write("    ", (call.tool, "cyan"), f" {clip(call.arguments)}")
 
     def _rejected(self, event: ev.StepRejected) -> None:
         self._count(event.tokens)
-        self._write(f"[dim]{event.step:3}[/] [red]invalid reply[/] {_safe(event.problem)}")
+        self._write((f"{event.step:3}", "dim"), " ", ("invalid reply", "red"), f" {clip(event.problem)}")
 
     def _turn(self, event: ev.TurnTaken) -> None:
         self._tokens = _sum(self._tokens, event.tokens)
-        self._write(f"    [magenta]{event.kind}[/] {_safe(event.text)}")
+        self._write("    ", (event.kind, "magenta"), f" {clip(event.text)}")
 
     def _finished(self, event: ev.CallFinished) -> None:
         self._done_calls += 1
         name = self._calls[event.call_id].tool if event.call_id in self._calls else event.tool
-        mark = f"[red]{event.error}[/] " if event.error else ""
-        self._write(f"    [green]→[/] [dim]{name}[/] {mark}{_safe(event.text)} [dim]{event.latency_ms} ms[/]")
+        mark = (f"{event.error} ", "red") if event.error else ""
+        time = (f" {event.latency_ms} ms", "dim")
+        self._write("    ", ("→", "green"), " ", (name, "dim"), " ", mark, clip(event.text), time)
 
     def _in_doubt(self, event: ev.CallInDoubt) -> None:
-        self._write(f"    [red]in doubt[/] {event.tool}: it is not known whether this call took effect ({event.key})")
+        doubt = f" {event.tool}: it is not known whether this call took effect ({event.key})"
+        self._write("    ", ("in doubt", "red"), doubt)
 
     def _compacted(self, event: ev.PromptCompacted) -> None:
-        self._write(f"    [yellow]compacted[/] {len(event.artifacts)} observations moved out of the prompt")
+        moved = f" {len(event.artifacts)} observations moved out of the prompt"
+        self._write("    ", ("compacted", "yellow"), moved)
 
     def _waiting(self, event: ev.RunWaiting) -> None:
-        self._write(f"[yellow]waiting[/] for {event.reason}: {', '.join(event.call_ids)}")
+        self._write(("waiting", "yellow"), f" for {event.reason}: {', '.join(event.call_ids)}")
 
     def _end(self, status: str, reason: str, text: str) -> None:
-        colour = _MARKS[status]
         tokens = self._tokens.prompt + self._tokens.completion
         cached = f", {self._tokens.cached} cached" if self._tokens.cached else ""
-        self._write(f"[bold {colour}]{status}[/] {_safe(reason)}".rstrip())
+        self._write((status, f"bold {_MARKS[status]}"), f" {clip(reason)}" if reason else "")
         if text:
-            self._write(f"    [bold]{_safe(text, 2000)}[/]")
-        self._write(f"    [dim]{self._steps} steps, {self._done_calls} calls, {tokens} tokens{cached}[/]")
+            self._write("    ", (clip(text, 2000), "bold"))
+        self._write("    ", (f"{self._steps} steps, {self._done_calls} calls, {tokens} tokens{cached}", "dim"))
 
     def _count(self, tokens: ev.Tokens) -> None:
         self._steps += 1
@@ -117,12 +171,13 @@ def answer_text(output: str) -> str:
     return value if isinstance(value, str) else output
 
 
-def _safe(text: str, width: int = WIDE) -> str:
-    """Clip a text and keep rich from reading markup in it, or a terminal from reading control codes."""
-    from rich.markup import escape
-
-    clean = "".join(character if character.isprintable() else " " for character in text)
-    return escape(clip(clean, width))
+def _escaped(character: str) -> str:
+    """Return one character as JSON writes it in ASCII: one escape, or a pair of them beyond U+FFFF."""
+    code = ord(character)
+    if code < 0x10000:
+        return f"\\u{code:04x}"
+    high, low = divmod(code - 0x10000, 0x400)
+    return f"\\u{0xD800 + high:04x}\\u{0xDC00 + low:04x}"
 
 
 def _sum(a: ev.Tokens, b: ev.Tokens) -> ev.Tokens:

@@ -66,9 +66,12 @@ async def _model(settings: Settings) -> AsyncIterator[Finding]:
 
 
 async def _probe(endpoint: "Endpoint") -> list[tuple[bool, str]]:
+    from .inference.embedded import EmbeddedEndpoint
     from .inference.openai_compatible import OpenAICompatibleEndpoint
 
     if not isinstance(endpoint, OpenAICompatibleEndpoint):
+        if isinstance(endpoint, EmbeddedEndpoint):
+            await endpoint.prepare()
         return [(True, f"{endpoint.name}, window {endpoint.context_tokens} tokens")]
     from .inference.probe import probe
 

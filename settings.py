@@ -12,9 +12,12 @@ from .errors import SettingsInvalid
 
 
 class Settings(BaseSettings):
-    """What a process needs to know. Each field is the variable `LOOPWRIGHT_` plus its name in capitals."""
+    """What a process needs to know. Each field is the variable `LOOPWRIGHT_` plus its name in capitals.
 
-    model_config = SettingsConfigDict(env_prefix="LOOPWRIGHT_", frozen=True, extra="ignore")
+    A variable that is empty counts as not set.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="LOOPWRIGHT_", frozen=True, extra="ignore", env_ignore_empty=True)
 
     model_url: str | None = Field(None, description="Base URL of an OpenAI-compatible server; none: embedded model.")
     model: str | None = Field(None, description="Name of the model there; none: the first that the server lists.")
@@ -23,13 +26,15 @@ class Settings(BaseSettings):
     price_prompt: float = Field(0.0, ge=0, description="Money for a million prompt tokens.")
     price_cached: float = Field(0.0, ge=0, description="Money for a million cached prompt tokens.")
     price_completion: float = Field(0.0, ge=0, description="Money for a million completion tokens.")
-    redis_url: str | None = Field(None, description="redis:// or unix:// URL; none: embedded Redis, or in memory.")
+    redis_url: str | None = Field(
+        None, repr=False, description="redis:// or unix:// URL; none: embedded Redis, or in memory."
+    )
     durability: Literal["everysec", "always", "replicated"] = Field(
         "everysec", description="What a durable write means; Redis must be configured for it."
     )
     lease_s: float = Field(15.0, gt=0, le=3600, description="Seconds a worker may be silent before it loses a run.")
     retention_s: float | None = Field(None, gt=0, description="Seconds a finished run stays in Redis; none: for ever.")
-    data_dir: str = Field(".loopwright", description="Folder of the embedded Redis.")
+    data_dir: str = Field(".loopwright", min_length=1, description="Folder of the embedded Redis.")
     tenant: str = Field("local", pattern=r"^[A-Za-z0-9_-]{1,64}$", description="Tenant of local commands.")
 
 

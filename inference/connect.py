@@ -35,10 +35,15 @@ async def connect(model: str | None = None, settings: "Settings | None" = None) 
         await endpoint.aclose()
 
 
-def describe(settings: "Settings") -> str:
-    """Return one line that says which model will be used."""
+def describe(settings: "Settings", model: str | None = None) -> str:
+    """Return one line that says which model `connect` takes.
+
+    Args:
+        settings: Where the server is.
+        model: Model name that an agent asks for; `None` takes the settings'.
+    """
     if settings.model_url:
-        return f"model {settings.model or '(first one listed)'} at {settings.model_url}"
+        return f"model {model or settings.model or '(first one listed)'} at {settings.model_url}"
     return "no LOOPWRIGHT_MODEL_URL set: using the small embedded model (plain requests only)"
 
 
@@ -47,14 +52,13 @@ async def _remote(name: str | None, settings: "Settings") -> "Endpoint":
 
     url = settings.model_url or ""
     key = settings.model_key.get_secret_value() if settings.model_key else None
-    endpoint = OpenAICompatibleEndpoint(url, name or "", api_key=key, context_tokens=settings.model_context_tokens)
-    if name:
-        return endpoint
-    try:
-        first = await endpoint.first_model()
-    finally:
-        await endpoint.aclose()
-    return OpenAICompatibleEndpoint(url, first, api_key=key, context_tokens=settings.model_context_tokens)
+    if not name:
+        asked = OpenAICompatibleEndpoint(url, "", api_key=key, name=f"at {url}")
+        try:
+            name = await asked.first_model()
+        finally:
+            await asked.aclose()
+    return OpenAICompatibleEndpoint(url, name, api_key=key, context_tokens=settings.model_context_tokens)
 
 
 def _embedded(name: str | None) -> "Endpoint":

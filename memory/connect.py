@@ -54,7 +54,14 @@ async def _embedded(settings: "Settings") -> "AsyncIterator[tuple[Journal, str]]
 
     if settings.durability != "everysec":
         raise RedisMissing(f"the embedded Redis is everysec only; name a server that can give {settings.durability}")
-    async with EmbeddedRedis(settings.data_dir) as server:
+    server = EmbeddedRedis(settings.data_dir)
+    try:
+        await server.start_async()
+    except RedisMissing as exc:
+        if "--redis" in exc.problem:
+            raise
+        raise RedisMissing(f"{exc.problem}; --data-dir names another folder, --redis a running server") from exc
+    async with server:
         journal = RedisJournal(server.url, durability="everysec", retention_s=settings.retention_s)
         try:
             facts = await journal.connect()
@@ -67,8 +74,8 @@ async def _connected(journal: "RedisJournal", url: str) -> "ServerFacts":
     try:
         return await journal.connect()
     except JournalUnavailable as exc:
-        advice = "start it, or name another with --redis or LOOPWRIGHT_REDIS_URL"
-        raise JournalUnavailable(f"{exc.problem} at {address_of(url)}: {advice}") from exc
+        advice = f"is Redis running at {address_of(url)}? --redis or LOOPWRIGHT_REDIS_URL names another"
+        raise JournalUnavailable(f"{exc.problem}; {advice}") from exc
 
 
 def address_of(url: str) -> str:
