@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 SECRET_WORDS = ("key", "secret", "token", "password", "authorization", "cookie")
@@ -42,8 +42,17 @@ def configure_logging(*, level: str = "WARNING", as_json: bool | None = None) ->
 
 
 def mask_secrets(_logger: Any, _method: str, facts: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Replace the values of facts that are named like secrets."""
-    for name in facts:
-        if name not in _PLAIN and any(word in name.lower() for word in SECRET_WORDS):
-            facts[name] = "***"
+    """Replace the values of facts that are named like secrets, at any depth."""
+    for name, value in facts.items():
+        facts[name] = _masked(name, value)
     return facts
+
+
+def _masked(name: str, value: Any) -> Any:
+    if name not in _PLAIN and any(word in name.lower() for word in SECRET_WORDS):
+        return "***"
+    if isinstance(value, Mapping):
+        return {key: _masked(str(key), each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_masked("", each) for each in value]
+    return value
