@@ -299,6 +299,7 @@ NAMES = tuple(SIGNATURES)
 def make(name: str, rng: Random) -> Skill:
     """Return the skill of a built-in tool, its description varied, parameter descriptions shown or not."""
     descriptions, parameters = SIGNATURES[name]
-    if rng.random() < 0.5:
+    description = descriptions[0] if rng.random() < 0.5 else rng.choice(descriptions)
+    if rng.random() < 0.25:
         parameters = tuple(Parameter(p.key, p.kind, p.required, p.default) for p in parameters)
-    return BuiltIn(make_tool(name, rng.choice(descriptions), parameters), name)
+    return BuiltIn(make_tool(name, description, parameters), name)

@@ -55,10 +55,10 @@ def draw_episode(rng: Random, offered: Sequence[Skill], *, held: bool, unseen: b
         unseen: Ask for absent tools that training never sees, too.
     """
     kinds: tuple[tuple[str, float], ...] = (
-        ("one", 0.62),
-        ("parallel", 0.10),
-        ("chain", 0.09),
-        ("error", 0.07),
+        ("one", 0.67),
+        ("parallel", 0.08),
+        ("chain", 0.07),
+        ("error", 0.06),
         ("no_tool", 0.12),
     )
     kind = rng.choices([k for k, _ in kinds], [w for _, w in kinds])[0]
@@ -104,7 +104,7 @@ def _call(skill: Skill, ask: Ask) -> Call:
 def _one(rng: Random, offered: Sequence[Skill], held: bool, unseen: bool) -> Episode:
     del unseen
     plain = [s for s in offered if s.tool.name in ("calculate", "convert_units")]
-    skill = rng.choice(plain) if plain and rng.random() < 0.35 else rng.choice(offered)
+    skill = rng.choice(plain) if plain and rng.random() < 0.4 else rng.choice(offered)
     ask = skill.ask(rng, held=held)
     kind = (
         skill.tool.name if skill.tool.name in ("calculate", "convert_units") and isinstance(skill, BuiltIn) else "one"

@@ -76,7 +76,7 @@ def skills(rng: Random, split: Split, most: int) -> list[Skill]:
     count = min(most, rng.choice((1, 2, 2, 3, 3, 3, 4, 4, 4, 5, 6, 8, 10)))
     held = split == "tools"
     kind = 1.0 if held else rng.random()
-    if kind < 0.5:
+    if kind < 0.6:
         wanted = rng.sample(builtin_skills.NAMES, count)
         for position, name in enumerate(("calculate", "convert_units")[:count]):
             if rng.random() < 0.5 and name not in wanted:
@@ -84,7 +84,7 @@ def skills(rng: Random, split: Split, most: int) -> list[Skill]:
         return [builtin_skills.make(name, rng) for name in wanted]
     found: dict[str, Skill] = {}
     while len(found) < count:
-        if kind < 0.75 and rng.random() < 0.5:
+        if kind < 0.8 and rng.random() < 0.5:
             name = rng.choice(("calculate", "convert_units", *builtin_skills.NAMES))
             skill: Skill = builtin_skills.make(name, rng)
         else:
