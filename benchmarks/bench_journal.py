@@ -18,12 +18,13 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 
+from redis.asyncio import Redis
+
 from loopwright.memory.journal.ids import new_run_id
 from loopwright.memory.journal.in_memory import InMemoryJournal
 from loopwright.memory.journal.redis import RedisJournal
 from loopwright.planner.events import CallFinished, CallIntended, RunCreated, StepDecided, ToolCall, encode
 from loopwright.tests.servers import RedisServer, find
-from redis.asyncio import Redis
 
 THOUGHT = '{"thought":"' + "t" * 120 + '","calls":[{"tool":"rate","arguments":{"base":"EUR","quote":"USD"}}]}'
 

@@ -9,14 +9,15 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import redis
+from measure import DECISION, FINAL_DECISION, INSTRUCTIONS, TASK
+from measure_durable import DurableSubject, Store, main
+from ours_loop import LIMITS
+
 from loopwright import Agent, Tool, tool
 from loopwright.inference.endpoint import CompletionRequest
 from loopwright.memory.journal.redis import RedisJournal
 from loopwright.memory.server import EmbeddedRedis
 from loopwright.testing import ScriptedEndpoint
-from measure import DECISION, FINAL_DECISION, INSTRUCTIONS, TASK
-from measure_durable import DurableSubject, Store, main
-from ours_loop import LIMITS
 
 SCRIPT_COMMANDS = ("evalsha", "fcall")
 

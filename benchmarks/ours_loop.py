@@ -3,10 +3,11 @@
 from itertools import repeat
 from typing import Any
 
+from measure import DECISION, FINAL_DECISION, INSTRUCTIONS, TASK, Script, Subject, main
+
 from loopwright import Agent, Limits, Tool, tool
 from loopwright.inference.endpoint import CompletionRequest
 from loopwright.testing import ScriptedEndpoint
-from measure import DECISION, FINAL_DECISION, INSTRUCTIONS, TASK, Script, Subject, main
 
 LIMITS = Limits(max_steps=100, max_tool_calls=100)
 

@@ -10,12 +10,13 @@ import tempfile
 import time
 from pathlib import Path
 
+from rich.console import Console
+
 from loopwright import load, load_settings, run_agent
 from loopwright.cli_render import RunPrinter
 from loopwright.errors import LoopwrightError
 from loopwright.inference.connect import connect, describe
 from loopwright.memory.connect import open_journal
-from rich.console import Console
 
 HERE = Path(__file__).parent
 

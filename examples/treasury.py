@@ -3,9 +3,10 @@
 loopwright run examples/treasury.py "how much is 250 EUR in JPY"
 """
 
+from pydantic import BaseModel, Field
+
 from loopwright import Agent, Limits, ToolError, tool
 from loopwright.tools.builtin import calculate
-from pydantic import BaseModel, Field
 
 PER_EURO = {"EUR": 1.0, "USD": 1.16, "GBP": 0.88, "JPY": 181.5, "CHF": 0.93}
 """Invented rates, so that the example needs no network."""

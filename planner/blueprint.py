@@ -36,6 +36,7 @@ class Blueprint:
         if READ_ARTIFACT not in self.tools:
             self.hidden = self.tools[READ_ARTIFACT] = _read_artifact()
         self.early = frozenset(name for name, each in self.tools.items() if each.effect == "read" and not each.approval)
+        self._head: tuple[str, str] | None = None
         self._constraints: dict[tuple[bool, bool], DecisionConstraint] = {}
         self._answer = agent.output_constraint
         self.plan_constraint = DecisionConstraint((), canonical(PLAN_SCHEMA))
@@ -55,8 +56,10 @@ class Blueprint:
         return known
 
     def head(self, instructions: str) -> str:
-        """Return the system message for these instructions."""
-        return render_head(instructions, self.listed, self.agent.output_schema)
+        """Return the system message for these instructions; the last one is remembered."""
+        if self._head is None or self._head[0] != instructions:
+            self._head = (instructions, render_head(instructions, self.listed, self.agent.output_schema))
+        return self._head[1]
 
     def _shapes(self, may_call: bool, artifacts: bool) -> tuple[ToolShape, ...]:
         if not may_call:

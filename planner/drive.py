@@ -77,6 +77,9 @@ async def _end(loop: RunLoop, keeper: LeaseKeeper, exc: BaseException) -> bool:
     """Write the end that an exception means for the run; return whether that settles it."""
     if keeper.interrupted:
         keeper.forgive()
+        if loop.state.is_final:  # the renewal met the final event; the barrier tells whether that one is stored
+            await loop.around.journal.barrier(loop.lease, durable=True)
+            return True
         if keeper.lost:
             raise keeper.lost from exc
         return await _cancel(loop, keeper.cancel_reason or "requested")

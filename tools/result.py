@@ -15,6 +15,10 @@ DONE = "done"
 """What the model reads when a tool returns `None`."""
 
 
+_PLAIN = frozenset({bool, int, float})
+"""Types that are JSON as they are; asking abstract base classes about them costs more than writing them."""
+
+
 def render_result(tool: str, value: Any) -> str:
     """Return a result as text: text as it is, `None` as `done`, anything else as compact JSON.
 
@@ -26,6 +30,9 @@ def render_result(tool: str, value: Any) -> str:
     """
     if value is None:
         return DONE
+    if type(value) in _PLAIN:
+        text = _json(tool, value).decode()
+        return text.strip('"')  # NaN and infinities come as strings
     if isinstance(value, str) and not isinstance(value, Enum):
         return _text(tool, value)
     if isinstance(value, bytes | bytearray | memoryview):

@@ -28,8 +28,8 @@ class Writer:
     """What waits to be written under one lease."""
 
     __slots__ = (
-        "artifacts", "cancel", "due", "durable", "ending", "events", "fields", "flying", "identity", "lease", "lines", "seq",
-        "size", "synced", "ttl_ms", "waiters",
+        "artifacts", "cancel", "due", "durable", "ending", "events", "fields", "flying", "identity", "lease", "lines",
+        "seq", "size", "synced", "ttl_ms", "waiters",
     )  # fmt: skip
 
     def __init__(self, lease: Lease) -> None:
@@ -150,8 +150,11 @@ class GroupCommit:
     async def renew(self, lease: Lease, ttl_ms: int) -> str | None:
         """Prolong the lease with the next batch; return the reason of a requested cancellation."""
         writer = self._writers.get(lease.token)
-        if writer is None or writer.ending:
-            raise self._refusal(lease)
+        if writer is None:
+            self._settled(lease)
+            return None
+        if writer.ending:
+            return writer.cancel  # the final event is on its way: there is nothing left to prolong
         writer.ttl_ms = ttl_ms
         return await self._join(writer)
 

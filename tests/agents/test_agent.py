@@ -6,11 +6,12 @@ from datetime import UTC, date, datetime
 from typing import Any, Literal
 
 import pytest
+from pydantic import BaseModel
+
 from loopwright.agents import Agent, Limits, Memory, RunContext
 from loopwright.errors import DecisionInvalid, DefinitionInvalid, Misuse
 from loopwright.testing import ScriptedEndpoint, answer, call
 from loopwright.tools import Tool, tool
-from pydantic import BaseModel
 
 
 class Quote(BaseModel):

@@ -6,6 +6,7 @@ import sys
 from typing import Any
 
 import pytest
+
 from loopwright.agents import Agent, Limits, Memory, RunContext
 from loopwright.testing import ScriptedEndpoint
 from loopwright.tools import Tool, tool

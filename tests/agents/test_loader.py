@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from loopwright.agents import load
 from loopwright.errors import DefinitionInvalid, LoadFailed
 

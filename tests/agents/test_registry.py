@@ -1,6 +1,7 @@
 """Agents by name."""
 
 import pytest
+
 from loopwright.agents import Agent, Registry
 from loopwright.errors import AgentNotFound, DefinitionInvalid
 

@@ -6,13 +6,14 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
+
 from loopwright.agents import Agent, ResourcePool
 from loopwright.errors import Misuse, ResourcesFailed
 from loopwright.memory.journal.in_memory import InMemoryJournal
 from loopwright.planner.events import encode
 from loopwright.testing import ScriptedEndpoint, answer, call
 from loopwright.tools import Context, tool
-from structlog.testing import capture_logs
 
 SECRET = "hunter2-canary"
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from loopwright import Agent, cli
 from loopwright.doctor import examine
 from loopwright.errors import ExtraMissing

@@ -5,9 +5,10 @@ import json
 from collections.abc import Callable
 
 import pytest
+from rich.console import Console
+
 from loopwright.cli_render import RunPrinter, printable, printable_json, printable_lines
 from loopwright.planner import events as ev
-from rich.console import Console
 
 HOSTILE = "[/nope] [red]\x1b[31m\x9b2J\u202eevil\x7f\r\\"
 """Markup, escape sequences in both forms, a bidirectional override, DEL, a return and a trailing backslash."""

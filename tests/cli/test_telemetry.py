@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 import structlog
+
 from loopwright.telemetry import configure_logging, mask_secrets
 
 

@@ -11,9 +11,10 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from annotated_types import Ge, Gt, Interval, Le, MultipleOf
+from pydantic import BaseModel, ConfigDict, Field, IPvAnyAddress, create_model
+
 from loopwright.inference.constraints.decision import DecisionConstraint, ToolShape
 from loopwright.inference.constraints.vocabulary import Vocabulary
-from pydantic import BaseModel, ConfigDict, Field, IPvAnyAddress, create_model
 
 Short = Annotated[str, Field(max_length=24)]
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from loopwright.errors import SchemaRefused
 from loopwright.inference.constraints.bounds import bounded
 from loopwright.inference.constraints.sampling import random_value

@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
+
 from loopwright.errors import SchemaRefused
 from loopwright.inference.constraints import jail
 from loopwright.inference.constraints.check import check_schema

@@ -5,6 +5,7 @@ import random
 
 import llguidance
 import pytest
+
 from loopwright.inference.constraints import compiler
 from loopwright.inference.constraints.decision import DecisionConstraint, ToolShape
 from loopwright.inference.constraints.lark import decision_grammar, max_bytes, max_chars

@@ -7,6 +7,7 @@ import sys
 
 import llguidance
 import pytest
+
 from loopwright.inference.constraints.request import Mode, request_fields, union_schema
 from loopwright.inference.constraints.sampling import random_decision
 from loopwright.inference.constraints.validate import validator
@@ -18,9 +19,10 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # third-party modules warn on
 
 @pytest.mark.parametrize("mode", ["vllm_grammar", "vllm_json", "response_format"])
 def test_the_fields_are_those_of_outlines_own_type_adapters(mode: Mode) -> None:
-    from loopwright.inference.constraints.outlines_types import outlines_json_type, outlines_type
     from outlines.models.openai import OpenAITypeAdapter
     from outlines.models.vllm import VLLMTypeAdapter
+
+    from loopwright.inference.constraints.outlines_types import outlines_json_type, outlines_type
 
     constraint = constraint_over(20)
     expected = {

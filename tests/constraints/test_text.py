@@ -12,19 +12,6 @@ from uuid import UUID
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from loopwright.inference.constraints.formats import FORMATS, MOST_CHARS, format_lengths
-from loopwright.inference.constraints.patterns import (
-    PatternUnsupported,
-    json_regex,
-    lengths,
-    parse_pattern,
-    value_regex,
-)
-from loopwright.inference.constraints.ranges import decimal_regex, integer_regex
-from loopwright.inference.constraints.sampling import random_text
-from loopwright.inference.constraints.shapes import Text, json_text
-from loopwright.inference.constraints.tameness import is_tame
-from loopwright.inference.constraints.validate import validator
 from pydantic import (
     UUID1,
     UUID3,
@@ -39,6 +26,20 @@ from pydantic import (
     IPvAnyAddress,
     TypeAdapter,
 )
+
+from loopwright.inference.constraints.formats import FORMATS, MOST_CHARS, format_lengths
+from loopwright.inference.constraints.patterns import (
+    PatternUnsupported,
+    json_regex,
+    lengths,
+    parse_pattern,
+    value_regex,
+)
+from loopwright.inference.constraints.ranges import decimal_regex, integer_regex
+from loopwright.inference.constraints.sampling import random_text
+from loopwright.inference.constraints.shapes import Text, json_text
+from loopwright.inference.constraints.tameness import is_tame
+from loopwright.inference.constraints.validate import validator
 
 INTEGERS = st.integers(-(10**7), 10**7)
 

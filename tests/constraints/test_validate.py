@@ -3,6 +3,7 @@
 import random
 
 import pytest
+
 from loopwright.inference.constraints.bounds import bounded
 from loopwright.inference.constraints.sampling import random_value
 from loopwright.inference.constraints.validate import MAX_PROBLEMS, validator

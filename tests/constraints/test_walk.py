@@ -6,6 +6,7 @@ import time
 from decimal import Decimal
 
 import pytest
+
 from loopwright.errors import Misuse
 from loopwright.inference.constraints import compiler
 from loopwright.inference.constraints.decision import DecisionConstraint, ToolShape

@@ -6,8 +6,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import loopwright
 import pytest
+
+import loopwright
 from loopwright.planner.run import run_agent
 from loopwright.testing import RandomEndpoint, ScriptedEndpoint, answer, call
 

@@ -3,6 +3,7 @@
 from itertools import islice
 
 import pytest
+
 from loopwright.inference.embedded import Checkpoint
 from loopwright.inference.embedded.codec import Codec, decision_pieces
 from loopwright.inference.embedded.train.encode import Encoder

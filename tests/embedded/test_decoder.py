@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import numpy
 import pytest
+
 from loopwright.inference.constraints.decision import DecisionConstraint, ToolShape
 from loopwright.inference.embedded import Checkpoint
 from loopwright.inference.embedded.codec import Codec

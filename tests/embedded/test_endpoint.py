@@ -8,6 +8,7 @@ import time
 
 import pytest
 from jsonschema import Draft202012Validator
+
 from loopwright.errors import ContextTooLong, EndpointTimedOut, EndpointUnavailable, ExtraMissing
 from loopwright.inference.embedded import Checkpoint, EmbeddedEndpoint
 from loopwright.inference.embedded import checkpoint as checkpoint_module

@@ -5,6 +5,7 @@ from itertools import islice
 from typing import get_args
 
 import pytest
+
 from loopwright.inference.embedded.train.generator import Conversation, Split, conversations
 from loopwright.inference.embedded.train.groups import NOUNS
 from loopwright.inference.embedded.train.slots import is_held

@@ -1,6 +1,7 @@
 """The exported graph computes what the trained network computes."""
 
 import pytest
+
 from loopwright.inference.embedded import Checkpoint
 from loopwright.inference.embedded.network import Network, TokenSequence
 

@@ -1,6 +1,7 @@
 """Sequences begin where an earlier one left off, copies leave their originals alone, and memory stays bounded."""
 
 import pytest
+
 from loopwright.inference.embedded import Checkpoint
 from loopwright.inference.embedded.network import BLOCK, Network, PrefixCache, TokenSequence
 

@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 import pytest
+
 from loopwright.errors import EndpointUnavailable
 from loopwright.inference.abilities import FORCED
 from loopwright.inference.constraints.decision import DecisionConstraint, ToolShape

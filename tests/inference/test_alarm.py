@@ -5,6 +5,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 import pytest
+
 from loopwright.inference.alarm import Alarm
 
 

@@ -4,6 +4,7 @@ import inspect
 
 import httpx2
 import pytest
+
 from loopwright.errors import ContextTooLong, EndpointError, EndpointRefused, EndpointTimedOut, EndpointUnavailable
 from loopwright.inference.faults import CLIENT_ERRORS, from_exception, from_status, parse_retry_after
 

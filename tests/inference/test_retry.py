@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
+
 from loopwright.errors import EndpointError, EndpointRefused, EndpointUnavailable
 from loopwright.inference.retry import RetryPolicy, with_retries
 

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable
 
 import pytest
+
 from loopwright.errors import StreamRunaway
 from loopwright.inference.stream_guard import WASTE_TOKENS, StreamGuard
 

@@ -7,6 +7,7 @@ import time
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from loopwright.errors import ContextTooLong, EndpointError, EndpointRefused, EndpointUnavailable
 from loopwright.inference.endpoint import Message, Sampling, Usage
 from loopwright.inference.wire import Arrived, EventDecoder, MessageEncoder, read_events, request_body

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from loopwright.errors import RedisMissing
 from loopwright.memory.journal.redis import RedisJournal
 from loopwright.memory.server import VARIABLE, EmbeddedRedis, find_server

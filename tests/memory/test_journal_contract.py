@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+
 from loopwright.errors import Fenced, RunBusy, RunExists, RunNotFound
 from loopwright.memory.journal.contract import Lease
 from loopwright.memory.journal.ids import new_run_id

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+
 from loopwright.errors import Fenced, RunBusy
 from loopwright.planner.events import (
     BudgetReached,

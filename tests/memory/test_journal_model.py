@@ -7,6 +7,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+
 from loopwright.errors import JournalError, LoopwrightError
 from loopwright.memory.journal.contract import Journal, Lease
 from loopwright.memory.journal.ids import new_run_id

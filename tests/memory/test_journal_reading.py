@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+
 from loopwright.errors import Misuse
 from loopwright.memory.journal.contract import Journal, Stored
 

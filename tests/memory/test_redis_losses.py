@@ -7,10 +7,11 @@ import signal
 from typing import Any
 
 import pytest
+from redis.asyncio import Redis
+
 from loopwright.memory.journal.contract import Lease
 from loopwright.memory.journal.redis import RedisJournal
 from loopwright.memory.journal.wire import Wire, make_pool
-from redis.asyncio import Redis
 
 from ..servers import RedisServer
 from .proxy import LossyProxy

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+
 from loopwright.errors import Fenced, JournalUnavailable, RunExists, RunNotFound
 from loopwright.memory.journal.contract import Lease
 from loopwright.memory.journal.redis import RedisJournal

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from loopwright.errors import JournalUnavailable, Misuse, SettingsInvalid
 from loopwright.memory.journal.contract import Durability
 from loopwright.memory.journal.redis import RedisJournal

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+
 from loopwright.errors import Misuse, RunBusy, RunNotFound
 from loopwright.memory.journal.contract import Lease
 from loopwright.memory.journal.ids import new_run_id

@@ -4,8 +4,9 @@ import asyncio
 from decimal import Decimal
 from typing import Annotated, Any
 
-from loopwright import Agent, Limits, tool
 from pydantic import BaseModel, Field
+
+from loopwright import Agent, Limits, tool
 
 
 class Sent:

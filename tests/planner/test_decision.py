@@ -3,6 +3,7 @@
 import json
 
 import pytest
+
 from loopwright.errors import DecisionInvalid
 from loopwright.planner.decision import MAX_REPLY_CHARS, read_decision
 from loopwright.planner.events import ToolCall

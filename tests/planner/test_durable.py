@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from loopwright import resume_run, run_agent, tool
 from loopwright.errors import JournalUnavailable, RunBusy
 from loopwright.memory.journal.redis import RedisJournal

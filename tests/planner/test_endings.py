@@ -4,6 +4,8 @@ import asyncio
 from typing import Any
 
 import pytest
+from pydantic import BaseModel, field_validator
+
 from loopwright import Limits, RunResult, ToolError, resume_run, review_call, run_agent, settle_call, tool
 from loopwright.errors import (
     AgentChanged,
@@ -20,7 +22,6 @@ from loopwright.planner import events as ev
 from loopwright.planner import keeper as keeper_module
 from loopwright.planner.state import fold
 from loopwright.testing import ScriptedEndpoint, answer, call, calls
-from pydantic import BaseModel, field_validator
 
 from .agents_under_test import broken, lookup, make_agent
 

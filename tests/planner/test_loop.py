@@ -5,6 +5,7 @@ import itertools
 from typing import Any
 
 import pytest
+
 from loopwright import Limits, Reconciled, RunIncomplete, RunResult, run_agent, tool
 from loopwright.errors import EndpointUnavailable, StreamRunaway, TaskInvalid, ToolError
 from loopwright.memory.journal.in_memory import InMemoryJournal

@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
+
 from loopwright import Agent, Reconciled, resume_run, run_agent, tool
 from loopwright.errors import AgentChanged, RunBusy
 from loopwright.memory.journal.in_memory import InMemoryJournal

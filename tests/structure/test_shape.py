@@ -7,8 +7,9 @@ import pickle
 from pathlib import Path
 from typing import Any, get_type_hints
 
-import loopwright
 import pytest
+
+import loopwright
 from loopwright import errors
 
 ROOT = Path(__file__).parents[2]

@@ -4,6 +4,7 @@ import asyncio
 import random
 
 import pytest
+
 from loopwright.tools.alarm import Expired, within
 
 

@@ -5,10 +5,11 @@ import time
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
+
 from loopwright.errors import Misuse, ToolError
 from loopwright.planner.events import Tokens
 from loopwright.tools import MAX_DEPTH, ChildRun, Context
-from structlog.testing import capture_logs
 
 
 def test_a_test_needs_to_give_nothing_but_what_it_uses() -> None:

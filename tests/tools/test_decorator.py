@@ -6,9 +6,10 @@ import inspect
 from typing import Annotated, Any
 
 import pytest
+from pydantic import Field
+
 from loopwright.errors import DefinitionInvalid
 from loopwright.tools import Context, Reconciled, tool
-from pydantic import Field
 
 
 def problems_of(function: Any, **options: Any) -> list[str]:

@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 import structlog
+from pydantic import BaseModel, SecretStr
+from structlog.testing import capture_logs
+
 from loopwright.errors import REGISTRY, Fenced, ToolError
 from loopwright.planner.events import Tokens
 from loopwright.tools import Context, Outcome, Reconciled, Tool, execute, reconcile, tool
-from pydantic import BaseModel, SecretStr
-from structlog.testing import capture_logs
 
 
 @pytest.fixture(autouse=True)

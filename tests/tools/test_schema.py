@@ -9,11 +9,12 @@ from typing import Annotated, Any, Literal, NotRequired, Optional
 from uuid import UUID
 
 import pytest
+from pydantic import BaseModel, Field
+from typing_extensions import TypedDict
+
 from loopwright.errors import ArgumentsInvalid, DefinitionInvalid
 from loopwright.inference.constraints.validate import validator
 from loopwright.tools import Context, Tool, tool
-from pydantic import BaseModel, Field
-from typing_extensions import TypedDict
 
 
 class Colour(enum.Enum):

@@ -7,6 +7,7 @@ import threading
 import time
 
 import pytest
+
 from loopwright.tools import Context, execute, tool
 from loopwright.tools.threads import ThreadPool
 

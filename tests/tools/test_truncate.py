@@ -1,6 +1,7 @@
 """A result cut to what the model may spend on it."""
 
 import pytest
+
 from loopwright.tools import fit
 
 

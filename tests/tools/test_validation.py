@@ -7,10 +7,11 @@ from typing import Annotated, Any, Literal
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import BaseModel, Field
+
 from loopwright.errors import ArgumentsInvalid
 from loopwright.inference.constraints.validate import validator
 from loopwright.tools import tool
-from pydantic import BaseModel, Field
 
 
 class Leg(BaseModel):

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from loopwright.tests.vllm.checkpoint import make_checkpoint
 from loopwright.tests.vllm.server import VllmServer, vllm_server
 

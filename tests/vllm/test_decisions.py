@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pytest
+
 from loopwright.errors import ArgumentsInvalid, EndpointError
 from loopwright.inference.constraints.decision import DecisionConstraint
 from loopwright.inference.constraints.validate import validator

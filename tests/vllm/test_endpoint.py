@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
+
 from loopwright.errors import ContextTooLong, EndpointRefused
 from loopwright.inference.constraints.decision import DecisionConstraint
 from loopwright.inference.endpoint import CompletionRequest, Delta, Message, Sampling

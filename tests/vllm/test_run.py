@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
+
 from loopwright import Agent, Limits, RunResult, run_agent
 from loopwright.inference.openai_compatible import OpenAICompatibleEndpoint
 from loopwright.memory.journal.in_memory import InMemoryJournal

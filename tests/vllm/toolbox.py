@@ -6,8 +6,9 @@ from enum import Enum
 from typing import Annotated, Literal
 from uuid import UUID
 
-from loopwright import tool
 from pydantic import BaseModel, ConfigDict, Field
+
+from loopwright import tool
 
 Short = Annotated[str, Field(max_length=12)]
 Name = Annotated[str, Field(min_length=1, max_length=16)]

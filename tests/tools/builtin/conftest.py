@@ -104,6 +104,7 @@ def forbidden() -> Iterator[Listener]:
 def connect(site: Site) -> Callable[[], Any]:
     """Open plain transports; what goes to a public address reaches the site, all else goes where it says."""
     import httpx2
+
     from loopwright.tools.builtin.http_fetch import plain_transport
 
     class Detour(httpx2.AsyncBaseTransport):

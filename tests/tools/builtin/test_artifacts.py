@@ -4,6 +4,7 @@ import asyncio
 import re
 
 import pytest
+
 from loopwright.errors import ToolError
 from loopwright.tools import Context
 from loopwright.tools.builtin import read_artifact

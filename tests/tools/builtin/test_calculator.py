@@ -7,6 +7,7 @@ from fractions import Fraction
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from loopwright.errors import ToolError
 from loopwright.tools.builtin import calculate
 

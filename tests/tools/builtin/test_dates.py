@@ -6,6 +6,7 @@ import time
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from loopwright.errors import ToolError
 from loopwright.tools.builtin import convert_time_zone, current_time, date_difference, dates, shift_date
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from loopwright import Agent, load
 from loopwright.testing import ScriptedEndpoint, answer, call, calls
 

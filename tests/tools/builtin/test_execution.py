@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from loopwright.errors import ArgumentsInvalid
 from loopwright.tools import Context, Tool, execute
 from loopwright.tools.builtin import read_artifact, standard_tools

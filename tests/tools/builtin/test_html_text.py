@@ -5,6 +5,7 @@ import time
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from loopwright.tools.builtin.html_text import html_to_text
 
 PAGE = """<!doctype html><html><head><title>Ants &amp; bees</title><style>p {}</style>

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from loopwright.errors import DefinitionInvalid, ToolError
 from loopwright.tools.builtin import http_fetch
 

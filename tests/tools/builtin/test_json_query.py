@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from loopwright.errors import ToolError
 from loopwright.tools.builtin import query_json
 

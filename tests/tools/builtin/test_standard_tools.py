@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+
 from loopwright.tools import Tool, builtin
 from loopwright.tools.builtin import http_fetch, read_artifact, standard_tools
 

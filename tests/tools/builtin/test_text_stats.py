@@ -5,6 +5,7 @@ import time
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from loopwright.errors import ToolError
 from loopwright.tools.builtin import text_statistics
 
