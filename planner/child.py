@@ -15,6 +15,7 @@ from .budget import remaining
 from .drive import drive_claim
 from .loop import RunLoop, Surroundings
 from .state import RunState, fold
+from .task import checked_task
 
 if TYPE_CHECKING:
     from ..agents.agent import Agent
@@ -39,8 +40,6 @@ async def run_child(parent: RunLoop, agent: "Agent[Any]", task: Any, context: Co
     Raises:
         ToolError: The task cannot be accepted.
     """
-    from .run import checked_task
-
     journal, above = parent.around.journal, parent.state.created
     try:
         accepted = checked_task(task)

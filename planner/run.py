@@ -8,15 +8,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from pydantic_core import from_json, to_json
-
-from ..errors import RunIncomplete, TaskInvalid
+from ..errors import RunIncomplete
 from ..memory.journal.contract import Journal
 from ..memory.journal.ids import new_run_id
 from . import events as ev
 from .drive import drive_claim
 from .loop import tell
 from .state import RunState
+from .surroundings import arrange
+from .task import checked_task
 
 if TYPE_CHECKING:
     from ..agents.agent import Agent
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from ..inference.endpoint import Endpoint
 
 Out = TypeVar("Out")
-MAX_TASK_BYTES = 1_048_576
-"""Largest task, as JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +100,8 @@ async def run_agent(
         RunExists: `run_id` is taken.
         JournalUnavailable: The run could not be written down; nothing was started.
     """
-    from .surroundings import surroundings
-
-    async with surroundings(agent, endpoint, journal, hooks) as around:
+    around, close = await arrange(agent, endpoint, journal, hooks)
+    try:
         budget = agent.limits if limits is None else agent.limits.within(limits)
         created = ev.RunCreated(
             run_id=run_id or new_run_id(tenant), tenant=tenant, agent=agent.name, agent_hash=agent.hash,
@@ -116,6 +113,8 @@ async def run_agent(
             tell(around.on_event, created)
         claim = await around.journal.claim(created.run_id, "in-process", ttl_s=around.lease_s)
         return RunResult(agent, await drive_claim(agent, claim, around))
+    finally:
+        await close()
 
 
 async def resume_run(
@@ -132,25 +131,9 @@ async def resume_run(
         RunNotFound, RunBusy: There is no such run, it is final, or another process holds it.
         AgentChanged: The run was started with another definition.
     """
-    from .surroundings import surroundings
-
-    async with surroundings(agent, endpoint, journal, hooks) as around:
+    around, close = await arrange(agent, endpoint, journal, hooks)
+    try:
         claim = await journal.claim(run_id, "in-process", ttl_s=around.lease_s)
         return RunResult(agent, await drive_claim(agent, claim, around))
-
-
-def checked_task(task: Any) -> Any:
-    """Return a task as plain JSON values.
-
-    Raises:
-        TaskInvalid: It is empty, not JSON or too large.
-    """
-    try:
-        text = to_json(task, inf_nan_mode="strings")
-    except ValueError as exc:
-        raise TaskInvalid(f"it is not JSON: {exc}") from exc
-    if len(text) > MAX_TASK_BYTES:
-        raise TaskInvalid(f"it has {len(text)} bytes, the most is {MAX_TASK_BYTES}")
-    if task is None or (isinstance(task, str) and not task.strip()):
-        raise TaskInvalid("it is empty")
-    return task if isinstance(task, str) else from_json(text)
+    finally:
+        await close()

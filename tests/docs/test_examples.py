@@ -23,8 +23,7 @@ def test_the_definition_in_the_readme_runs(monkeypatch: pytest.MonkeyPatch, caps
     (definition,) = blocks("README.md")
     assert len(definition.strip().splitlines()) <= 10
     model = ScriptedEndpoint([call("order_status", order_id="A-1042"), answer("It is shipped.")])
-    monkeypatch.setattr("loopwright.planner.surroundings.connect", lambda _model: _Given(model), raising=False)
-    monkeypatch.setattr("loopwright.inference.connect.connect", lambda *_args, **_kwargs: _Given(model))
+    monkeypatch.setattr("loopwright.inference.connect.connect", lambda *_a, **_k: _Given(model))
     exec(compile(definition, "README.md", "exec"), {"__name__": "readme"})
     assert capsys.readouterr().out == "It is shipped.\n"
     assert model.requests[1].messages[-1].content.endswith(">shipped</observation>")
