@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 PACKAGES := agents inference memory planner tools
-MODULES := cli errors pytest_plugin settings telemetry testing
+MODULES := cli cli_prompt cli_render doctor errors pytest_plugin settings telemetry testing
 PYTEST := $(BIN)/python -m pytest
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 

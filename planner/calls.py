@@ -119,9 +119,11 @@ class CallRunner:
                 raise ToolWithdrawn(call.tool, "the budget of tool calls is used up")
             arguments = tool.parse(call.arguments)
         except ForModel as exc:
-            return self._refuse(each, exc.code, str(exc))
+            self._refuse(each, exc.code, str(exc))
+            return None
         if each.reviewed and not each.reviewed.approved:
-            return self._refuse(each, "rejected", f"A person refused this call. {each.reviewed.note}".strip())
+            self._refuse(each, "rejected", f"A person refused this call. {each.reviewed.note}".strip())
+            return None
         return Prepared(each, tool, arguments)
 
     def _is_over_budget(self, each: OpenCall) -> bool:

@@ -64,7 +64,7 @@ def run(task: str, *arguments: Any) -> Any:
 
 def build_index(regex: str, tokens: tuple[bytes, ...], eos_id: int) -> Any:
     """Return the `outlines_core` index of a regular expression; its first token is `len(tokens)`, the sentinel."""
-    import outlines_core  # type: ignore[import-untyped]
+    import outlines_core
 
     ids: dict[bytes, list[int]] = {}
     for id_, token in enumerate((*tokens, SENTINEL)):

@@ -11,7 +11,7 @@ from .vocabulary import Vocabulary
 if TYPE_CHECKING:
     import llguidance
     import numpy
-    import outlines_core  # type: ignore[import-untyped]
+    import outlines_core
     from numpy.typing import NDArray
 
     Mask = NDArray[numpy.bool_]
