@@ -65,7 +65,8 @@ async def _embedded(settings: "Settings") -> "AsyncIterator[tuple[Journal, str]]
         journal = RedisJournal(server.url, durability="everysec", retention_s=settings.retention_s)
         try:
             facts = await journal.connect()
-            yield journal, f"journal in embedded Redis {_dotted(facts.version)} at {settings.data_dir} (everysec)"
+            mode = "everysec" if server.is_owner else "everysec; served by another process and gone with it"
+            yield journal, f"journal in embedded Redis {_dotted(facts.version)} at {settings.data_dir} ({mode})"
         finally:
             await journal.aclose()
 

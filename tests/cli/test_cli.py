@@ -261,6 +261,19 @@ def test_the_lease_lasts_as_long_as_the_settings_say(monkeypatch: pytest.MonkeyP
     assert asked == [7.0]
 
 
+def test_a_borrowed_server_is_called_one(tmp_path: Path) -> None:
+    """It ends with the process that started it, and a run of ours would fail then."""
+    settings = Settings(data_dir=str(tmp_path / "data"))
+
+    async def places() -> list[str]:
+        async with open_journal(settings) as (_, own), open_journal(settings) as (_, borrowed):
+            return [own, borrowed]
+
+    own, borrowed = asyncio.run(places())
+    assert "another process" not in own
+    assert "another process" in borrowed
+
+
 def test_tail_follows_a_run_of_another_process_to_its_end(tmp_path: Path) -> None:
     slow = Reply((Act.WAIT, *says(answer("at last")).parts))
     with FakeServer(lambda seen: slow if seen.body.get("stream") else completes("{}")) as server:
