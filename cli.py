@@ -1,4 +1,4 @@
-"""The command line: `loopwright run`, `agents`, `show`, `tail`, `doctor`.
+"""The command line: `loopwright run`, `resume`, `agents`, `show`, `tail`, `doctor`.
 
 Commands import what they need when they run, so that `--help` answers at once.
 """
@@ -58,9 +58,22 @@ def run(
     """Run an agent on a task, showing every step. Exit code 0: succeeded, 1: not, 3: it waits."""
     settings = _settings(redis_url=redis, data_dir=data_dir, model_url=model_url, model=model)
     agent = _one_agent(source)
-    result = _wait_for(_run(agent, task, settings, as_json, in_memory))
-    if result.status != "succeeded":
-        raise typer.Exit(3 if result.status == "waiting" else 1)
+    _report(_wait_for(_run(agent, settings, as_json, in_memory=in_memory, task=task)))
+
+
+@app.command()
+def resume(
+    source: Source,
+    run_id: RunIdArgument,
+    redis: Redis = None,
+    data_dir: DataDir = None,
+    model_url: ModelUrl = None,
+    model: Model = None,
+    as_json: AsJson = False,
+) -> None:
+    """Carry on a run that waits or was cut off, asking about calls that need approval. Exit codes as for `run`."""
+    settings = _settings(redis_url=redis, data_dir=data_dir, model_url=model_url, model=model)
+    _report(_wait_for(_run(_one_agent(source), settings, as_json, run_id=run_id)))
 
 
 @app.command()
@@ -115,21 +128,39 @@ def doctor(
 
 
 async def _run(
-    agent: "Agent[Any]", task: str, settings: "Settings", as_json: bool, in_memory: bool
+    agent: "Agent[Any]",
+    settings: "Settings",
+    as_json: bool,
+    *,
+    task: str | None = None,
+    run_id: str = "",
+    in_memory: bool = False,
 ) -> "RunResult[Any]":
+    """Run a task, or carry on the run of that id when there is no task."""
     from .memory.connect import open_journal
     from .planner.loop import Prices
-    from .planner.run import run_agent
+    from .planner.run import resume_run, run_agent
 
-    show_event = _while_read(_printer(as_json))
     async with open_journal(settings, in_memory=in_memory) as (journal, where), _model_of(agent, settings) as endpoint:
         if not as_json:
             _note(f"{_described(agent, settings)}; {where}")
-        prices = Prices(settings.price_prompt, settings.price_cached, settings.price_completion)
-        return await run_agent(
-            agent, task, endpoint=endpoint, journal=journal, tenant=settings.tenant, prices=prices,
-            on_event=show_event, review=_reviewer(agent), lease_s=settings.lease_s,
-        )  # fmt: skip
+        hooks: dict[str, Any] = {
+            "on_event": _while_read(_printer(as_json)),
+            "review": _reviewer(agent),
+            "prices": Prices(settings.price_prompt, settings.price_cached, settings.price_completion),
+            "lease_s": settings.lease_s,
+            "follows_endpoint": False,
+        }
+        if task is not None:
+            return await run_agent(agent, task, endpoint=endpoint, journal=journal, tenant=settings.tenant, **hooks)
+        await _check_tenant(journal, run_id, settings.tenant)
+        return await resume_run(agent, run_id, endpoint=endpoint, journal=journal, **hooks)
+
+
+def _report(result: "RunResult[Any]") -> None:
+    """End with the exit code that says how the run stands."""
+    if result.status != "succeeded":
+        raise typer.Exit(3 if result.status == "waiting" else 1)
 
 
 def _model_of(agent: "Agent[Any]", settings: "Settings") -> "AbstractAsyncContextManager[Endpoint]":

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from loopwright import Agent, cli
+from loopwright import Agent, cli, load_settings, review_call
 from loopwright.doctor import examine
 from loopwright.errors import ExtraMissing
 from loopwright.inference.embedded import EmbeddedEndpoint
@@ -127,6 +127,24 @@ def test_a_run_that_needs_approval_waits_and_says_so(server: FakeServer, tmp_pat
     assert ran.returncode == 3
     assert "waiting" in ran.stdout
     assert "approval" in ran.stdout
+
+
+def test_a_run_that_waited_is_carried_on_once_it_was_answered(server: FakeServer, tmp_path: Path) -> None:
+    (tmp_path / "pay.py").write_text(APPROVAL)
+    model = ("--model-url", server.url, "--model", "m")
+    run_id = loopwright("run", "pay.py", "pay 3", *model, cwd=tmp_path).stdout.split()[1]
+    unanswered = loopwright("resume", "pay.py", run_id, *model, cwd=tmp_path)
+    assert unanswered.returncode == 3, unanswered.stderr
+
+    async def approve() -> None:
+        async with open_journal(load_settings(data_dir=str(tmp_path / ".loopwright"))) as (journal, _where):
+            await review_call(journal, run_id, "1.1", approved=True, by="ada")
+
+    asyncio.run(approve())
+    answered = loopwright("resume", "pay.py", run_id, *model, cwd=tmp_path)
+    assert answered.returncode == 0, answered.stderr
+    assert "paid" in answered.stdout
+    assert "It was shipped." in answered.stdout
 
 
 @pytest.mark.parametrize(
@@ -257,7 +275,7 @@ def test_the_lease_lasts_as_long_as_the_settings_say(monkeypatch: pytest.MonkeyP
             return await super().claim(run_id, worker, ttl_s=ttl_s)
 
     monkeypatch.setattr("loopwright.memory.journal.in_memory.InMemoryJournal", Noting)
-    asyncio.run(cli._run(agent, "go", Settings(lease_s=7), as_json=True, in_memory=True))
+    asyncio.run(cli._run(agent, Settings(lease_s=7), as_json=True, task="go", in_memory=True))
     assert asked == [7.0]
 
 
