@@ -133,7 +133,7 @@ class RunPrinter:
         self._write("    ", ("→", "green"), " ", (name, "dim"), " ", mark, clip(event.text), time)
 
     def _in_doubt(self, event: ev.CallInDoubt) -> None:
-        doubt = f" {event.tool}: it is not known whether this call took effect ({event.key})"
+        doubt = f" {event.tool} ({event.key}): it is not known whether this call took effect. {event.problem}"
         self._write("    ", ("in doubt", "red"), doubt)
 
     def _compacted(self, event: ev.PromptCompacted) -> None:

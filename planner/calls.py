@@ -145,15 +145,15 @@ class CallRunner:
         if known.state == "done":
             self._observe(each, Outcome(known.result, size=len(known.result)))
         else:
-            self._doubt(call)
+            self._doubt(call, "the process ended before the result was stored")
         return False
 
-    def _doubt(self, call: ev.ToolCall) -> None:
+    def _doubt(self, call: ev.ToolCall, problem: str) -> None:
         if self._loop.blueprint.agent.in_doubt == "tell":
             done = ev.CallFinished(call.id, call.tool, UNKNOWN_OUTCOME, "outcome_unknown", None, len(UNKNOWN_OUTCOME))
             self._loop.append(done)
         else:
-            self._loop.append(ev.CallInDoubt(call.id, call.tool, self._key(call.id)))
+            self._loop.append(ev.CallInDoubt(call.id, call.tool, self._key(call.id), problem))
 
     async def _declare(self, prepared: Sequence[Prepared]) -> list[Prepared]:
         """Journal the intents of all calls with effects, wait until they are durable, and return what is to be sent.
@@ -198,7 +198,7 @@ class CallRunner:
         elif known.state == "not_sent":
             self._observe(each, outcome)
         else:
-            self._doubt(each.open.call)
+            self._doubt(each.open.call, outcome.text)
 
     async def _execute(self, each: Prepared) -> Outcome:
         around, agent = self._loop.around, self._loop.blueprint.agent

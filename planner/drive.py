@@ -118,7 +118,8 @@ async def _cancel(loop: RunLoop, reason: str) -> bool:
     if not loop.state.is_final:
         for each in loop.state.open:
             if each.intended and each.intended.effect == "once" and not each.finished and not each.in_doubt:
-                loop.append(ev.CallInDoubt(each.call.id, each.call.tool, each.intended.key))
+                problem = "the run was cancelled before the result was stored"
+                loop.append(ev.CallInDoubt(each.call.id, each.call.tool, each.intended.key, problem))
         loop.append(ev.RunCancelled(reason))
     await asyncio.shield(loop.around.journal.barrier(loop.lease, durable=True))
     return True

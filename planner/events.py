@@ -184,11 +184,19 @@ class CallReviewed:
 
 @value
 class CallInDoubt:
-    """A `once` call was sent and its outcome is not known; a person or the agent's policy decides."""
+    """A `once` call was sent and its outcome is not known; a person or the agent's policy decides.
+
+    Attributes:
+        call_id: The call.
+        tool: Its tool.
+        key: Idempotency key under which it was sent.
+        problem: What is known of why, for the person who decides.
+    """
 
     call_id: str
     tool: str
     key: str
+    problem: str = ""
     type: Literal["call.in_doubt"] = "call.in_doubt"
 
 

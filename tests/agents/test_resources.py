@@ -141,7 +141,7 @@ def test_a_secret_in_resources_appears_nowhere() -> None:
     """Not in a repr, not in the journal, not in the prompt, not in the log of a crash, not in an error."""
     agent_events: list[str] = []
 
-    @tool
+    @tool(effect="read")
     async def use(context: Context[Client]) -> str:
         """Use the client."""
         assert context.resources.password == SECRET

@@ -62,6 +62,7 @@ def asked(folder: Path, *arguments: str) -> Iterator[Terminal]:
     process = subprocess.Popen(
         [sys.executable, "-m", "loopwright.cli", "run", "pay.py", "pay 3", "--in-memory", *arguments],
         cwd=folder, stdin=keyboard, stderr=keyboard, stdout=subprocess.PIPE, text=True, start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job in the background ignores it
     )  # fmt: skip
     os.close(keyboard)
     with process:
