@@ -27,7 +27,7 @@ async def main() -> None:
     agent = load(str(HERE.parent / "examples" / "shop.py"))[0]
     async with connect() as endpoint:
         await run_agent(agent, TASK, endpoint=endpoint, on_event=RunPrinter(console.print).show)
-    without_web_fonts = re.sub(r"@font-face \{\{.*?\}\}", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
+    without_web_fonts = re.sub(r"@font-face \{\{.*?\}\}|<!--.*?-->", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
     svg = console.export_svg(title="loopwright", code_format=without_web_fonts, unique_id="run")
     (HERE / "run.svg").write_text("\n".join(line.rstrip() for line in svg.splitlines()) + "\n")
 

@@ -80,4 +80,4 @@ def test_no_field_of_an_event_is_read_as_markup_or_reaches_the_terminal_raw(make
 
 def test_two_halves_of_a_tag_in_two_fields_stay_text() -> None:
     screen = shown(ev.CallInDoubt("1.1", "[/x", "y]"))
-    assert "in doubt [/x: it is not known whether this call took effect (y])" in screen
+    assert "in doubt [/x (y]): it is not known" in screen
