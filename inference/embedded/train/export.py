@@ -63,6 +63,7 @@ def export(state: Path, folder: Path) -> None:
     write_json(folder / "tokenizer_config.json", tokenizers.config())
     weights = {name: value.to(torch.float16).contiguous() for name, value in content["model"].items()}
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    (folder / "model.safetensors").chmod(0o644)
     (folder / "model.onnx").write_bytes(build_graph(config, folder / "model.safetensors").SerializeToString())
     print(f"exported step {content['step']} after {content['elapsed_s'] / 60:.0f} minutes, {content['tokens']} tokens")
 
