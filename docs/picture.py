@@ -1,4 +1,4 @@
-"""Draw docs/run.svg: a real run of examples/shop.py on the embedded model, as the terminal shows it.
+"""Draw docs/run.svg: a real run of examples/desk.py on the embedded model, as the terminal shows it.
 
 Run it again whenever the output's form changes: `.venv/bin/python docs/picture.py`.
 """
@@ -16,15 +16,15 @@ from loopwright.cli_render import RunPrinter
 from loopwright.inference.connect import connect
 
 HERE = Path(__file__).parent
-COMMAND = 'loopwright run examples/shop.py "where is order A-1042?"'
-TASK = "where is order A-1042?"
+TASK = "how many km are 12 miles"
+COMMAND = f'loopwright run examples/desk.py "{TASK}"'
 
 
 async def main() -> None:
     """Run the task and write the picture."""
     console = Console(record=True, width=96, file=io.StringIO(), highlight=False)
     console.print(f"[bold green]$[/] {COMMAND}")
-    agent = load(str(HERE.parent / "examples" / "shop.py"))[0]
+    agent = load(str(HERE.parent / "examples" / "desk.py"))[0]
     async with connect() as endpoint:
         await run_agent(agent, TASK, endpoint=endpoint, on_event=RunPrinter(console.print).show)
     without_web_fonts = re.sub(r"@font-face \{\{.*?\}\}|<!--.*?-->", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)

@@ -24,7 +24,7 @@ TASKS = (
     ("desk.py", "what is 17 times 23", "391"),
     ("desk.py", "how many km are 12 miles", "19.31"),
     ("desk.py", "how many days are there between 2026-01-01 and 2026-03-01?", "59"),
-    ("shop.py", "where is order A-1042?", "shipped"),
+    ("shop.py", "where is order A-1042?", "shipped, arrives tomorrow"),
 )
 """File of the agent, request, and what a right answer contains."""
 
