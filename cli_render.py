@@ -149,7 +149,10 @@ class RunPrinter:
         self._write((status, f"bold {_MARKS[status]}"), f" {clip(reason)}" if reason else "")
         if text:
             self._write("    ", (clip(text, 2000), "bold"))
-        self._write("    ", (f"{self._steps} steps, {self._done_calls} calls, {tokens} tokens{cached}", "dim"))
+        self._write(
+            "    ",
+            (f"{_count(self._steps, 'step')}, {_count(self._done_calls, 'call')}, {tokens} tokens{cached}", "dim"),
+        )
 
     def _count(self, tokens: ev.Tokens) -> None:
         self._steps += 1
@@ -182,3 +185,7 @@ def _escaped(character: str) -> str:
 
 def _sum(a: ev.Tokens, b: ev.Tokens) -> ev.Tokens:
     return ev.Tokens(a.prompt + b.prompt, a.cached + b.cached, a.completion + b.completion, a.cost + b.cost)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
