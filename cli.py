@@ -154,6 +154,8 @@ async def _run(
         if task is not None:
             return await run_agent(agent, task, endpoint=endpoint, journal=journal, tenant=settings.tenant, **hooks)
         await _check_tenant(journal, run_id, settings.tenant)
+        for stored in await journal.read(run_id):
+            hooks["on_event"](stored.event)
         return await resume_run(agent, run_id, endpoint=endpoint, journal=journal, **hooks)
 
 
@@ -202,6 +204,8 @@ async def _replay(run_id: str, settings: "Settings", as_json: bool, *, follow: b
         if follow:
             async for stored in journal.follow(run_id):
                 show_event(stored.event)
+                if stored.event.type == "run.waiting" and (await journal.record(run_id)).status == "waiting":
+                    raise typer.Exit(3)
         else:
             for stored in await journal.read(run_id):
                 show_event(stored.event)

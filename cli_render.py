@@ -66,6 +66,16 @@ class Screen(Console):
         raise
 
 
+TO_MODEL = "your last reply was not a valid step: "
+"""How the planner's words to the model begin; a person need not read it."""
+
+HINTS = {
+    "approval": "answer at a terminal: loopwright resume SOURCE RUN_ID",
+    "in_doubt": "say what became of it with settle_call (docs/agents.md), then: loopwright resume SOURCE RUN_ID",
+}
+"""What a person can do about a run that waits."""
+
+
 class RunPrinter:
     """Turns events into styled lines.
 
@@ -119,7 +129,9 @@ class RunPrinter:
 
     def _rejected(self, event: ev.StepRejected) -> None:
         self._count(event.tokens)
-        self._write((f"{event.step:3}", "dim"), " ", ("invalid reply", "red"), f" {clip(event.problem)}")
+        self._write(
+            (f"{event.step:3}", "dim"), " ", ("invalid reply", "red"), f" {clip(event.problem.removeprefix(TO_MODEL))}"
+        )
 
     def _turn(self, event: ev.TurnTaken) -> None:
         self._tokens = _sum(self._tokens, event.tokens)
@@ -142,6 +154,7 @@ class RunPrinter:
 
     def _waiting(self, event: ev.RunWaiting) -> None:
         self._write(("waiting", "yellow"), f" for {event.reason}: {', '.join(event.call_ids)}")
+        self._write("    ", HINTS.get(event.reason, ""))
 
     def _end(self, status: str, reason: str, text: str) -> None:
         tokens = self._tokens.prompt + self._tokens.completion

@@ -181,8 +181,10 @@ class Agent(Generic[Out]):
         try:
             asyncio.get_running_loop()
         except RuntimeError:
-            return asyncio.run(self.run(task, **options))
-        raise Misuse("an event loop is running here: use `await agent.run(...)` instead of `run_sync`")
+            pass  # as it should be: outside of the handler, errors of the run do not drag this one along
+        else:
+            raise Misuse("an event loop is running here: use `await agent.run(...)` instead of `run_sync`")
+        return asyncio.run(self.run(task, **options))
 
 
 def _hash(agent: Agent[Any]) -> str:

@@ -52,6 +52,7 @@ async def main() -> int:
                 stored = len(await journal.read(result.run_id))
                 console.print(f"    {verdict} [dim]{time.monotonic() - started:.1f} s, {stored} events stored[/]\n")
     console.print(f"{right} of {len(TASKS)} answers are right; {answered} of {len(TASKS)} runs ended with an answer.")
+    console.print("[dim]How often the model is right, and what it cannot do: docs/embedded-model.md[/]")
     return 0 if answered == len(TASKS) else 1
 
 

@@ -58,7 +58,7 @@ def read_decision(text: str, step: int, *, may_call: bool = True) -> Decision:
     if not isinstance(calls, list) or not calls:
         raise DecisionInvalid('it needs a list "calls" with at least one call, or an "answer".', shown)
     if not may_call:
-        raise DecisionInvalid('no tool can be called any more: give an "answer".', shown)
+        raise DecisionInvalid('no tool can be called now: give an "answer".', shown)
     if len(calls) > MAX_CALLS:
         raise DecisionInvalid(f"it has {len(calls)} calls, the most is {MAX_CALLS}.", shown)
     _no_other(value, ("thought", "calls"), shown)

@@ -15,7 +15,7 @@ from . import events as ev
 from .blueprint import blueprint_of
 from .keeper import LeaseKeeper
 from .loop import CancelRequested, RunLoop, Surroundings
-from .state import RunState, fold
+from .state import RunState, fold, open_doubts
 
 if TYPE_CHECKING:
     from ..agents.agent import Agent
@@ -108,7 +108,8 @@ async def _absorb(keeper: LeaseKeeper) -> None:
 
 async def _fail(loop: RunLoop, reason: str, detail: str) -> bool:
     if not loop.state.is_final:
-        loop.append(ev.RunFailed(reason, detail))
+        doubts = open_doubts(loop.state, "the run failed before the result was stored")
+        loop.append(*doubts, ev.RunFailed(reason, detail))
     await loop.around.journal.barrier(loop.lease, durable=True)
     return True
 
@@ -116,11 +117,8 @@ async def _fail(loop: RunLoop, reason: str, detail: str) -> bool:
 async def _cancel(loop: RunLoop, reason: str) -> bool:
     """Write the end of a cancelled run, with what it leaves open; the write itself is not cancelled."""
     if not loop.state.is_final:
-        for each in loop.state.open:
-            if each.intended and each.intended.effect == "once" and not each.finished and not each.in_doubt:
-                problem = "the run was cancelled before the result was stored"
-                loop.append(ev.CallInDoubt(each.call.id, each.call.tool, each.intended.key, problem))
-        loop.append(ev.RunCancelled(reason))
+        doubts = open_doubts(loop.state, "the run was cancelled before the result was stored")
+        loop.append(*doubts, ev.RunCancelled(reason))
     await asyncio.shield(loop.around.journal.barrier(loop.lease, durable=True))
     return True
 

@@ -19,7 +19,7 @@ from .blueprint import Blueprint
 from .budget import Budget, last_turn_notice, reached
 from .compaction import compact, is_due
 from .prompt import render_notice
-from .state import REPEATS, OpenCall, RunState, repeated_calls
+from .state import REPEATS, OpenCall, RunState, open_doubts, repeated_calls
 
 MAX_REJECTIONS = 3
 """Invalid replies in a row before the run fails."""
@@ -82,7 +82,8 @@ def next_move(blueprint: Blueprint, state: RunState, budget: Budget, now_ms: int
         return _DONE
     if now_ms >= budget.deadline_ms:
         passed = (budget.deadline_ms - state.created.created_ms) / 1000
-        return Record((ev.RunExpired(f"the deadline of {passed:g} s passed"),))
+        doubts = open_doubts(state, "the run expired before the result was stored")
+        return Record((*doubts, ev.RunExpired(f"the deadline of {passed:g} s passed")))
     if state.open:
         return _calls(blueprint, state)
     if state.rejections >= MAX_REJECTIONS:

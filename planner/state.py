@@ -139,6 +139,15 @@ def apply(state: RunState, event: ev.Event) -> RunState:
     return _APPLY[event.type](state, event)
 
 
+def open_doubts(state: RunState, problem: str) -> list[ev.CallInDoubt]:
+    """Return what has to be said of `once` calls that were sent and have no result, before the run ends without one."""
+    return [
+        ev.CallInDoubt(each.call.id, each.call.tool, each.intended.key, problem)
+        for each in state.open
+        if each.intended and each.intended.effect == "once" and not each.finished and not each.in_doubt
+    ]
+
+
 def state_digest(state: RunState) -> str:
     """Return a hash that two states share exactly when they are equal, on any machine."""
     return hashlib.blake2b(to_json(state), digest_size=16).hexdigest()

@@ -11,6 +11,9 @@ from typing import Literal, Protocol
 
 from ...planner.events import Event, RunCreated, Status
 
+HELD = "another process holds it, or held it until it was killed; try again when its lease (15 s by default) is over"
+"""Why a run with a live lease cannot be claimed."""
+
 Durability = Literal["none", "everysec", "always", "replicated"]
 
 

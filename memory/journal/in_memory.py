@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from ...errors import Fenced, RunBusy, RunExists, RunNotFound
 from ...planner.events import FINAL, Event, RunClaimed, RunCreated, Status
-from .contract import Claim, Durability, Lease, RunRecord, Stored
+from .contract import HELD, Claim, Durability, Lease, RunRecord, Stored
 from .ids import parse_event_id
 from .summary import change_of, one_line
 
@@ -74,7 +74,7 @@ class InMemoryJournal:
         if run.is_final:
             raise RunBusy(problem=f"it has ended ({run.status})", run_id=run_id)
         if run.token and run.lease_end_ms > now:
-            raise RunBusy(problem="another lease is alive", run_id=run_id)
+            raise RunBusy(problem=HELD, run_id=run_id)
         run.epoch += 1
         run.token = secrets.token_hex(8)
         run.lease_end_ms = run.due_ms = now + int(ttl_s * 1000)

@@ -18,7 +18,7 @@ from redis.exceptions import RedisError
 from ...errors import Fenced, JournalUnavailable, Misuse, RunBusy, RunExists, RunNotFound, SettingsInvalid
 from ...planner.events import FINAL, Event, FinalEvent, RunClaimed, RunCreated, Status, decode, encode
 from . import scripts
-from .contract import Claim, Durability, Lease, RunRecord, Stored
+from .contract import HELD, Claim, Durability, Lease, RunRecord, Stored
 from .follow import BLOCK_MS, Entry, Follower, SharedReader, entry_of, order_of
 from .group_commit import GroupCommit
 from .ids import SHARDS, created_ms_of, parse_event_id, shard_of, shard_of_tenant
@@ -149,7 +149,7 @@ class RedisJournal:
         if code == "missing":
             raise RunNotFound(run_id=run_id)
         if code != "claimed":
-            problem = "another lease is alive" if code == "busy" else f"it has ended ({code})"
+            problem = HELD if code == "busy" else f"it has ended ({code})"
             raise RunBusy(problem=problem, run_id=run_id)
         lease = Lease(run_id, int(reply[1]), token)
         self._commit.open(lease)

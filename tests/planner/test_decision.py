@@ -60,7 +60,7 @@ def test_what_is_no_decision_is_refused_with_what_to_mend(text: str, problem: st
 
 
 def test_calls_are_refused_in_the_last_turn() -> None:
-    with pytest.raises(DecisionInvalid, match="no tool can be called any more"):
+    with pytest.raises(DecisionInvalid, match="no tool can be called now"):
         read_decision(call("a"), 1, may_call=False)
 
 

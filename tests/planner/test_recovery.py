@@ -210,3 +210,23 @@ def test_a_run_of_another_definition_is_not_carried_on() -> None:
         assert result.status == "succeeded"
 
     asyncio.run(go())
+
+
+def test_a_once_call_that_was_sent_is_left_in_doubt_when_the_run_expires() -> None:
+    world = World("once", dies_inside=True)
+    now = [1_000.0]
+    journal = InMemoryJournal(clock=lambda: now[0])
+
+    async def go() -> list[str]:
+        with pytest.raises(Crash):
+            await run_agent(world.agent, "t", endpoint=model(), journal=journal, now_ms=lambda: int(now[0] * 1000))
+        now[0] += 10_000
+        run_id = (await journal.runs("local"))[0].run_id
+        result = await resume_run(
+            world.agent, run_id, journal=journal, endpoint=model(), now_ms=lambda: int(now[0] * 1000)
+        )
+        assert result.status == "expired"
+        return [stored.event.type for stored in await journal.read(run_id)]
+
+    assert asyncio.run(go())[-2:] == ["call.in_doubt", "run.expired"]
+    assert len(world.sent) == 1
