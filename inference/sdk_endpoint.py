@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import EndpointError, EndpointTimedOut, EndpointUnavailable
 from .constraints.request import max_bytes, request_fields
-from .endpoint import CompletionRequest, Delta, Message
+from .endpoint import CompletionRequest, Delta, FinishReason, Message
 from .estimate import TokenEstimate
 from .faults import from_status
 from .stream_guard import StreamGuard
@@ -111,5 +111,7 @@ def _delta(chunk: Any) -> Delta | None:
     if not chunk.choices:
         return Delta(usage=usage) if usage else None
     choice = chunk.choices[0]
-    finish = choice.finish_reason and ("length" if choice.finish_reason == "length" else "stop")
+    finish: FinishReason | None = None
+    if choice.finish_reason:
+        finish = "length" if choice.finish_reason == "length" else "stop"
     return Delta(choice.delta.content or "", getattr(choice.delta, "reasoning_content", None) or "", finish, usage)
