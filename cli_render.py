@@ -134,7 +134,7 @@ class RunPrinter:
         )
 
     def _turn(self, event: ev.TurnTaken) -> None:
-        self._tokens = _sum(self._tokens, event.tokens)
+        self._tokens = self._tokens + event.tokens
         self._write("    ", (event.kind, "magenta"), f" {clip(event.text)}")
 
     def _finished(self, event: ev.CallFinished) -> None:
@@ -169,7 +169,7 @@ class RunPrinter:
 
     def _count(self, tokens: ev.Tokens) -> None:
         self._steps += 1
-        self._tokens = _sum(self._tokens, tokens)
+        self._tokens = self._tokens + tokens
 
 
 def thought_of(text: str) -> str:
@@ -194,10 +194,6 @@ def _escaped(character: str) -> str:
         return f"\\u{code:04x}"
     high, low = divmod(code - 0x10000, 0x400)
     return f"\\u{0xD800 + high:04x}\\u{0xDC00 + low:04x}"
-
-
-def _sum(a: ev.Tokens, b: ev.Tokens) -> ev.Tokens:
-    return ev.Tokens(a.prompt + b.prompt, a.cached + b.cached, a.completion + b.completion, a.cost + b.cost)
 
 
 def _count(number: int, noun: str) -> str:

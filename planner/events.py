@@ -47,6 +47,14 @@ class Tokens:
     completion: int = 0
     cost: float = 0.0
 
+    def __add__(self, other: "Tokens") -> "Tokens":
+        return Tokens(
+            self.prompt + other.prompt,
+            self.cached + other.cached,
+            self.completion + other.completion,
+            self.cost + other.cost,
+        )
+
 
 NO_TOKENS = Tokens()
 """Shared by all turns whose endpoint counted nothing."""

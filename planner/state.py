@@ -173,7 +173,7 @@ def _decided(state: RunState, event: ev.StepDecided) -> RunState:
         step=event.step,
         messages=(*state.messages, Message("assistant", event.text)),
         open=tuple([OpenCall(call) for call in event.calls]),
-        tokens=_add(state.tokens, event.tokens),
+        tokens=state.tokens + event.tokens,
         tool_calls=state.tool_calls + len(event.calls),
         rejections=0,
         prompt_tokens=event.prompt_tokens or state.prompt_tokens,
@@ -185,7 +185,7 @@ def _rejected(state: RunState, event: ev.StepRejected) -> RunState:
     told = render_notice(f"{event.problem} Reply again with one valid JSON object.")
     reply = Message("assistant", event.text[:RECALLED_TEXT] or "(nothing)")
     state = state.changed(
-        step=event.step, tokens=_add(state.tokens, event.tokens), rejections=state.rejections + 1,
+        step=event.step, tokens=state.tokens + event.tokens, rejections=state.rejections + 1,
         messages=(*state.messages, reply), new_chars=state.new_chars + len(reply.content),
     )  # fmt: skip
     return _say(state, told)
@@ -196,7 +196,7 @@ def _turn(state: RunState, event: ev.TurnTaken) -> RunState:
     mark = {"planned": True} if event.kind == "plan" else {"reflected": state.step}
     return state.changed(
         messages=(*state.messages, Message("assistant", event.text)),
-        tokens=_add(state.tokens, event.tokens),
+        tokens=state.tokens + event.tokens,
         prompt_tokens=event.prompt_tokens or state.prompt_tokens,
         new_chars=0 if event.prompt_tokens else state.new_chars + len(event.text),
         **mark,
@@ -243,7 +243,7 @@ def _observe(state: RunState, done: tuple[OpenCall, ...]) -> RunState:
     tokens = state.tokens
     for each in finished:
         if each.usage:
-            tokens = _add(tokens, each.usage)
+            tokens = tokens + each.usage
     return state.changed(
         open=(),
         messages=(*state.messages, Message("user", text)),
@@ -343,13 +343,6 @@ def _update(state: RunState, call_id: str, **changes: Any) -> RunState:
     return state.changed(open=opened)
 
 
-def _add(a: ev.Tokens, b: ev.Tokens) -> ev.Tokens:
-    if b is _NO_TOKENS:
-        return a
-    return ev.Tokens(a.prompt + b.prompt, a.cached + b.cached, a.completion + b.completion, a.cost + b.cost)
-
-
-_NO_TOKENS = ev.NO_TOKENS
 _APPLY: dict[str, Callable[[RunState, Any], RunState]] = {
     "run.created": _created,
     "run.claimed": _claimed,

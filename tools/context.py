@@ -113,7 +113,7 @@ class Context(Generic[R]):
     def spend(self, tokens: "Tokens") -> None:
         """Count tokens spent inside this call towards the run's budget."""
         before = self.spent
-        self.spent = tokens if before is None else _sum(before, tokens)
+        self.spent = tokens if before is None else before + tokens
 
     async def read_artifact(self, artifact_id: str) -> str | None:
         """Return the full text of an earlier result of this run, or `None` when there is no such artifact."""
@@ -135,12 +135,3 @@ class Context(Generic[R]):
         if child.error is not None:
             raise ToolError(child.error)
         return child.output
-
-
-def _sum(one: "Tokens", other: "Tokens") -> "Tokens":
-    return type(one)(
-        one.prompt + other.prompt,
-        one.cached + other.cached,
-        one.completion + other.completion,
-        one.cost + other.cost,
-    )
