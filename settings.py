@@ -34,7 +34,24 @@ class Settings(BaseSettings):
     )
     lease_s: float = Field(15.0, gt=0, le=3600, description="Seconds a worker may be silent before it loses a run.")
     retention_s: float | None = Field(None, gt=0, description="Seconds a finished run stays in Redis; none: for ever.")
+    archive: str | None = Field(
+        None, description="Folder or fsspec URL that finished runs are written to before they leave Redis."
+    )
     data_dir: str = Field(".loopwright", min_length=1, description="Folder of the embedded Redis.")
+    host: str = Field("127.0.0.1", min_length=1, description="Address that the API listens on.")
+    port: int = Field(8300, ge=0, le=65535, description="Port that the API listens on; 0: any free one.")
+    pepper: SecretStr | None = Field(
+        None, description="Secret that API keys are hashed with; none: a file in the data folder, made at first use."
+    )
+    slots: int = Field(256, ge=1, le=100_000, description="Runs that one worker process drives at the same time.")
+    grace_s: float = Field(10.0, gt=0, le=3600, description="Seconds a worker has to hand its runs over on SIGTERM.")
+    max_losses: int = Field(
+        3, ge=1, le=100, description="Workers that may die of a run in a row before it fails as poison."
+    )
+    model_patience_s: float = Field(
+        600.0, ge=0, description="Seconds for which a run waits for a model server that is away, before it fails."
+    )
+    approval_ttl_s: float = Field(86_400.0, gt=0, description="Seconds after which an approval nobody gave expires.")
     tenant: str = Field("local", pattern=r"^[A-Za-z0-9_-]{1,64}$", description="Tenant of local commands.")
 
 

@@ -25,6 +25,8 @@ def value(kind: type[T]) -> type[T]:
 
 
 Effect = Literal["read", "keyed", "once"]
+Priority = Literal["high", "normal", "low"]
+Overlap = Literal["reject", "enqueue", "interrupt"]
 Status = Literal["queued", "running", "waiting", "succeeded", "failed", "cancelled", "expired"]
 FINAL: frozenset[Status] = frozenset({"succeeded", "failed", "cancelled", "expired"})
 
@@ -61,8 +63,27 @@ NO_TOKENS = Tokens()
 
 
 @value
+class Said:
+    """One message of a conversation: what the user asked, or what the agent answered."""
+
+    role: Literal["user", "assistant"]
+    text: str
+
+
+@value
 class RunCreated:
-    """A task was accepted. Always the first event."""
+    """A task was accepted. Always the first event.
+
+    Attributes:
+        thread_id: Conversation that the run belongs to.
+        parent_run: Run whose call this run is, with the call in `parent_call`.
+        metadata: JSON object of the caller, kept with the run and never shown to the model.
+        model: Name of a model to ask instead of the agent's own.
+        priority: Which of the queues wakes the run.
+        webhook: URL that is told of the end, and of waits.
+        forked_from: Run whose first events this run took over.
+        by: Key under which it was submitted.
+    """
 
     run_id: str
     tenant: str
@@ -76,6 +97,11 @@ class RunCreated:
     depth: int = 0
     metadata: Mapping[str, Any] = field(default_factory=dict)
     created_ms: int = 0
+    model: str | None = None
+    priority: Priority = "normal"
+    webhook: str | None = None
+    forked_from: str | None = None
+    by: str = ""
     type: Literal["run.created"] = "run.created"
 
 
@@ -89,10 +115,32 @@ class RunClaimed:
 
 
 @value
+class RunReleased:
+    """The worker gave an unfinished run back on purpose, so the next claim does not mean that a worker died.
+
+    Attributes:
+        reason: `drain`, `model_unavailable`, `agent_missing`, `stepped` and the like.
+        detail: The same for people.
+        at_ms: When, by the worker's clock.
+    """
+
+    reason: str
+    detail: str = ""
+    at_ms: int = 0
+    type: Literal["run.released"] = "run.released"
+
+
+@value
 class RunStarted:
-    """The head of the prompt was rendered. Journaled, because instructions may depend on the moment."""
+    """The head of the prompt was rendered. Journaled, because instructions may depend on the moment.
+
+    Attributes:
+        head: The system message.
+        history: What was said in the thread before, oldest first, user and assistant in turns.
+    """
 
     head: str
+    history: tuple[Said, ...] = ()
     type: Literal["run.started"] = "run.started"
 
 
@@ -181,12 +229,23 @@ class CallFinished:
 
 @value
 class CallReviewed:
-    """A person approved or refused a call that asked for approval."""
+    """A person approved or refused a call that asked for approval.
+
+    Attributes:
+        call_id: The call.
+        approved: Whether it may be made.
+        by: Who decided.
+        note: Reason of a refusal; the model reads it.
+        arguments: JSON text to call the tool with instead; `None`: the arguments as decided.
+        digest: What was decided about: the hash of tool, its version and the arguments that will be sent.
+    """
 
     call_id: str
     approved: bool
     by: str = ""
     note: str = ""
+    arguments: str | None = None
+    digest: str = ""
     type: Literal["call.reviewed"] = "call.reviewed"
 
 
@@ -242,10 +301,17 @@ class PromptCompacted:
 
 @value
 class RunWaiting:
-    """The run sleeps until somebody or something answers."""
+    """The run sleeps until somebody or something answers.
+
+    Attributes:
+        reason: What it waits for.
+        call_ids: The calls that are waited for.
+        expires_ms: Moment at which nobody needs to answer any more; `None`: never.
+    """
 
     reason: Literal["approval", "in_doubt", "tool", "timer"]
     call_ids: tuple[str, ...] = ()
+    expires_ms: int | None = None
     type: Literal["run.waiting"] = "run.waiting"
 
 
@@ -293,6 +359,7 @@ FinalEvent = RunSucceeded | RunFailed | RunCancelled | RunExpired
 Event = (
     RunCreated
     | RunClaimed
+    | RunReleased
     | RunStarted
     | StepDecided
     | StepRejected

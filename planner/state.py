@@ -52,6 +52,10 @@ class RunState(NamedTuple):
         detail: The same for people.
         output: The answer as JSON text, once succeeded.
         attempts: How often a worker took the run.
+        is_held: Whether the last worker that took the run has not given it back.
+        losses: Workers lost in a row: each took the run and neither made progress nor gave it back.
+        outages: How often in a row the run was given back because the model could not be reached.
+        outage_ms: When the first of those was, in milliseconds since 1970.
         step: Steps decided or rejected so far.
         messages: The prompt of the next step; roles alternate behind the system message.
         observed: Which messages hold observations, oldest first.
@@ -77,6 +81,10 @@ class RunState(NamedTuple):
     detail: str = ""
     output: str | None = None
     attempts: int = 0
+    is_held: bool = False
+    losses: int = 0
+    outages: int = 0
+    outage_ms: int = 0
     step: int = 0
     messages: tuple[Message, ...] = ()
     observed: tuple[Observed, ...] = ()
@@ -158,14 +166,27 @@ def _created(state: RunState, event: ev.RunCreated) -> RunState:
 
 
 def _claimed(state: RunState, event: ev.RunClaimed) -> RunState:
-    return state.changed(status="running" if state.status == "queued" else state.status, attempts=state.attempts + 1)
+    return state.changed(
+        status="running" if state.status == "queued" else state.status,
+        attempts=state.attempts + 1,
+        losses=state.losses + (state.is_held and state.status == "running"),
+        is_held=True,
+    )
+
+
+def _released(state: RunState, event: ev.RunReleased) -> RunState:
+    if event.reason != "model_unavailable":
+        return state.changed(is_held=False)
+    first = event.at_ms if state.outages == 0 else state.outage_ms
+    return state.changed(is_held=False, outages=state.outages + 1, outage_ms=first)
 
 
 def _started(state: RunState, event: ev.RunStarted) -> RunState:
     head = Message("system", event.head)
+    said = tuple([Message(each.role, each.text) for each in event.history])
     task = Message("user", render_task(state.created.task))
-    size = len(head.content) + len(task.content)
-    return state.changed(status="running", messages=(head, task), new_chars=size)
+    size = sum([len(each.content) for each in (head, *said, task)])
+    return state.changed(status="running", messages=(head, *said, task), new_chars=size)
 
 
 def _decided(state: RunState, event: ev.StepDecided) -> RunState:
@@ -176,6 +197,8 @@ def _decided(state: RunState, event: ev.StepDecided) -> RunState:
         tokens=state.tokens + event.tokens,
         tool_calls=state.tool_calls + len(event.calls),
         rejections=0,
+        losses=0,
+        outages=0,
         prompt_tokens=event.prompt_tokens or state.prompt_tokens,
         new_chars=0 if event.prompt_tokens else state.new_chars + len(event.text),
     )
@@ -185,7 +208,7 @@ def _rejected(state: RunState, event: ev.StepRejected) -> RunState:
     told = render_notice(f"{event.problem} Reply again with one valid JSON object.")
     reply = Message("assistant", event.text[:RECALLED_TEXT] or "(nothing)")
     state = state.changed(
-        step=event.step, tokens=state.tokens + event.tokens, rejections=state.rejections + 1,
+        step=event.step, tokens=state.tokens + event.tokens, rejections=state.rejections + 1, losses=0, outages=0,
         messages=(*state.messages, reply), new_chars=state.new_chars + len(reply.content),
     )  # fmt: skip
     return _say(state, told)
@@ -199,6 +222,8 @@ def _turn(state: RunState, event: ev.TurnTaken) -> RunState:
         tokens=state.tokens + event.tokens,
         prompt_tokens=event.prompt_tokens or state.prompt_tokens,
         new_chars=0 if event.prompt_tokens else state.new_chars + len(event.text),
+        losses=0,
+        outages=0,
         **mark,
     )
 
@@ -208,7 +233,11 @@ def _intended(state: RunState, event: ev.CallIntended) -> RunState:
 
 
 def _reviewed(state: RunState, event: ev.CallReviewed) -> RunState:
-    return _update(state, event.call_id, reviewed=event)
+    if event.arguments is None:
+        return _update(state, event.call_id, reviewed=event)
+    (decided,) = [each.call for each in state.open if each.call.id == event.call_id] or [None]
+    tool = decided.tool if decided else ""
+    return _update(state, event.call_id, reviewed=event, call=ev.ToolCall(event.call_id, tool, event.arguments))
 
 
 def _in_doubt(state: RunState, event: ev.CallInDoubt) -> RunState:
@@ -216,6 +245,8 @@ def _in_doubt(state: RunState, event: ev.CallInDoubt) -> RunState:
 
 
 def _finished(state: RunState, event: ev.CallFinished) -> RunState:
+    if state.losses:
+        state = state.changed(losses=0)
     still_open = state.open
     if len(still_open) == 1 and still_open[0].call.id == event.call_id:
         return _observe(state, (still_open[0]._replace(finished=event),))
@@ -304,11 +335,11 @@ def _stub(call: ev.CallFinished, artifacts: Any) -> ev.CallFinished:
 
 
 def _waiting(state: RunState, event: ev.RunWaiting) -> RunState:
-    return state.changed(status="waiting", reason=event.reason)
+    return state.changed(status="waiting", reason=event.reason, is_held=False, losses=0)
 
 
 def _resumed(state: RunState, event: ev.RunResumed) -> RunState:
-    return state.changed(status="running", reason=None)
+    return state.changed(status="running", reason=None, is_held=True)
 
 
 def _succeeded(state: RunState, event: ev.RunSucceeded) -> RunState:
@@ -346,6 +377,7 @@ def _update(state: RunState, call_id: str, **changes: Any) -> RunState:
 _APPLY: dict[str, Callable[[RunState, Any], RunState]] = {
     "run.created": _created,
     "run.claimed": _claimed,
+    "run.released": _released,
     "run.started": _started,
     "step.decided": _decided,
     "step.rejected": _rejected,

@@ -1,0 +1,1 @@
+"""REST, SSE, keys and limits: everything under `/v1`."""

@@ -1,0 +1,1 @@
+"""Celery workers: they wake runs, drive them, and leave nothing behind when they die."""
