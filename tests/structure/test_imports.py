@@ -10,10 +10,11 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = "loopwright"
-FOLDERS = ("agents", "api", "inference", "memory", "planner", "tools", "workers")
+FOLDERS = ("agents", "api", "client", "inference", "memory", "planner", "tools", "workers")
 
 MAY_IMPORT = {
     "agents": ("agents", "errors", "tools", "inference.constraints", "inference.endpoint"),
+    "client": ("api.models", "client", "errors"),
     "inference": ("errors", "inference", "planner.prompt", "planner.signature", "settings"),
     "memory": ("errors", "memory", "planner.events"),
     "planner": (
@@ -25,12 +26,15 @@ MAY_IMPORT = {
 """What a file may import when it is loaded; imports inside functions are choices made later."""
 
 ADAPTERS = {
-    "redis": "memory",
-    "celery": "workers",
-    "fastapi": "api",
-    "httpx2": "inference",
+    "redis": ("memory",),
+    "celery": ("workers/celery_app.py", "workers/pool.py"),
+    "kombu": ("workers/celery_app.py", "workers/pool.py"),
+    "fastapi": ("api",),
+    "starlette": ("api",),
+    "uvicorn": ("api/server.py",),
+    "httpx2": ("client", "inference", "tools/builtin", "workers/webhooks.py"),
 }
-"""The one place for each library that touches the outside world."""
+"""The places for each library that touches the outside world."""
 
 NEVER_AT_LOAD = {"dspy", "mcp", "openai", "outlines", "litellm", "torch"}
 
