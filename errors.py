@@ -8,11 +8,14 @@
     ├── ForCaller              the request or the definition is wrong
     │   ├── DefinitionInvalid  SchemaRefused  AgentNotFound  LoadFailed
     │   ├── AgentChanged  RunNotFound  RunExists  TaskInvalid  SettingsInvalid  RunIncomplete  Misuse
-    │   └── ExtraMissing
+    │   ├── IdempotencyConflict  ThreadBusy  ThreadNotFound  ThreadExists
+    │   ├── ExtraMissing
+    │   └── RequestError: RequestInvalid  BodyInvalid  BodyTooLarge  BodyTooSlow  MediaTypeUnsupported
+    │                     NoSuchRoute  MethodNotAllowed  ArtifactNotFound
     └── ForOperator            a dependency fails or a promise would break
         ├── EndpointError: EndpointUnavailable  EndpointRefused  EndpointTimedOut
         │                  StreamRunaway  ContextTooLong
-        ├── JournalError:  JournalUnavailable  Fenced  RunBusy  JournalCorrupt
+        ├── JournalError:  JournalUnavailable  StoreFull  Fenced  RunBusy  JournalCorrupt
         └── CompileFailed  RedisMissing  ResourcesFailed
 
 Each error is a dataclass: its fields are the facts, its `template` the sentence. So every error pickles,
@@ -229,6 +232,40 @@ class RunExists(ForCaller):
 
 
 @dataclass(eq=False)
+class IdempotencyConflict(ForCaller):
+    """The idempotency key was used for another request before; send a new key, or the same request."""
+
+    template: ClassVar[str] = "idempotency key {key!r} was used for another request"
+    key: str
+
+
+@dataclass(eq=False)
+class ThreadBusy(ForCaller):
+    """Another run of the thread has not ended; wait for it, or ask for `enqueue` or `interrupt`."""
+
+    template: ClassVar[str] = "thread {thread_id!r} has a run that has not ended: {run_id}"
+    retryable: ClassVar[bool] = True
+    thread_id: str
+    run_id: str
+
+
+@dataclass(eq=False)
+class ThreadNotFound(ForCaller):
+    """No thread of that id is known to this tenant."""
+
+    template: ClassVar[str] = "there is no thread {thread_id!r}"
+    thread_id: str
+
+
+@dataclass(eq=False)
+class ThreadExists(ForCaller):
+    """A thread of that id was created before."""
+
+    template: ClassVar[str] = "thread {thread_id!r} exists already"
+    thread_id: str
+
+
+@dataclass(eq=False)
 class RunIncomplete(ForCaller):
     """The run ended without an answer, so there is no output to return."""
 
@@ -343,6 +380,13 @@ class JournalUnavailable(JournalError):
 
 
 @dataclass(eq=False)
+class StoreFull(JournalError):
+    """Redis has next to no memory left, so new runs are refused; running ones go on. Nothing was stored."""
+
+    retryable: ClassVar[bool] = True
+
+
+@dataclass(eq=False)
 class JournalCorrupt(JournalError):
     """A stored event does not validate, or the journal breaks an invariant."""
 
@@ -390,3 +434,78 @@ class ResourcesFailed(ForOperator):
     retryable: ClassVar[bool] = True
     agent: str
     kind: str
+
+
+# --- requests to the API -------------------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class RequestError(ForCaller):
+    """An HTTP request that the API does not take."""
+
+    template: ClassVar[str] = "{problem}"
+    problem: str
+
+
+@dataclass(eq=False)
+class RequestInvalid(ForCaller):
+    """Fields of the body, the query or the path do not validate; `problems` holds one `where: what` each."""
+
+    template: ClassVar[str] = "the request is not valid: {listed}"
+    problems: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        return self.template.format(listed="; ".join(self.problems))
+
+
+@dataclass(eq=False)
+class BodyInvalid(RequestError):
+    """The body is not JSON as we take it: UTF-8, no repeated keys, no NaN, at most 64 levels."""
+
+    template: ClassVar[str] = "the body cannot be read: {problem}"
+
+
+@dataclass(eq=False)
+class BodyTooLarge(RequestError):
+    """The body has more bytes than are taken."""
+
+    template: ClassVar[str] = "the body is too large: {problem}"
+
+
+@dataclass(eq=False)
+class BodyTooSlow(RequestError):
+    """The body did not arrive in time."""
+
+    template: ClassVar[str] = "the body did not arrive in time: {problem}"
+    retryable: ClassVar[bool] = True
+
+
+@dataclass(eq=False)
+class MediaTypeUnsupported(RequestError):
+    """The body is compressed, or declared as something other than JSON."""
+
+
+@dataclass(eq=False)
+class NoSuchRoute(ForCaller):
+    """There is nothing at this path."""
+
+    template: ClassVar[str] = "there is nothing at {path!r}"
+    path: str
+
+
+@dataclass(eq=False)
+class MethodNotAllowed(ForCaller):
+    """The path exists, but not for this method; `allowed` lists those that it has."""
+
+    template: ClassVar[str] = "{method} is not allowed here, only {allowed}"
+    method: str
+    allowed: str
+
+
+@dataclass(eq=False)
+class ArtifactNotFound(ForCaller):
+    """The run has no artifact of that id."""
+
+    template: ClassVar[str] = "run {run_id} has no artifact {artifact_id!r}"
+    run_id: str
+    artifact_id: str
