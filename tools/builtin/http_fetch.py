@@ -1,17 +1,14 @@
 """Fetch a page of an allowed host as text; built only for hosts that the operator names.
 
-Names are resolved once per hop and the connection goes to the address that was checked (the name travels in Host
-and SNI only), so a second, different answer of the resolver has no effect. Redirects are followed by hand, each
-through the same gate. Proxies, cookies, credentials and `.netrc` of the environment are never used.
+Names are resolved once per hop and the connection goes to the address that was checked (`http_pin`). Redirects are
+followed by hand, each through the same gate.
 """
 
 import asyncio
 import re
-import socket
 import zlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING
 
 from ...errors import DefinitionInvalid, ToolError
@@ -19,24 +16,12 @@ from ..decorator import tool
 from ..tool import Tool
 from .html_text import html_to_text
 from .http_guard import HostRules, Target, check_addresses, check_url, host_problems, host_rules
+from .http_pin import MAX_ADDRESSES, Connect, Resolve, pinned_request, plain_transport, resolve_host
 
 if TYPE_CHECKING:
-    import ssl
-
     import httpx2
 
-Resolve = Callable[[str, int], Awaitable[list[str]]]
-"""Returns every address of a host, as text."""
-
-Connect = Callable[[], "httpx2.AsyncBaseTransport"]
-"""Opens a transport for one request; the request's URL holds the checked address."""
-
 MAX_REDIRECTS = 3
-MAX_ADDRESSES = 3
-"""Addresses of one host that are tried, each for `CONNECT_TIMEOUT_S` at most."""
-
-CONNECT_TIMEOUT_S = 5.0
-READ_TIMEOUT_S = 10.0
 MAX_BYTES = 1024 * 1024
 
 _REDIRECTS = frozenset((301, 302, 303, 307, 308))
@@ -93,27 +78,6 @@ def http_fetch(
     return tool(effect="read", timeout_s=timeout_s + 5, max_result_tokens=2_000)(fetch_url)
 
 
-async def resolve_host(host: str, port: int) -> list[str]:
-    """Ask the system's resolver for every address of a host."""
-    answers = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [str(answer[4][0]) for answer in answers]
-
-
-def plain_transport() -> "httpx2.AsyncBaseTransport":
-    """Open a transport that verifies certificates and ignores the environment's proxies."""
-    import httpx2
-
-    return httpx2.AsyncHTTPTransport(verify=_certificates(), trust_env=False, retries=0)
-
-
-@cache
-def _certificates() -> "ssl.SSLContext":
-    """Read the system's certificates once; that takes a tenth of a second."""
-    import httpx2
-
-    return httpx2.create_ssl_context()
-
-
 @dataclass(frozen=True, slots=True)
 class _Page:
     status: int
@@ -160,23 +124,11 @@ class _Fetcher:
         raise ToolError(f"{target.host} cannot be reached")
 
     async def _request(self, target: Target, address: str) -> _Page:
-        import httpx2
-
-        standard = {"http": 80, "https": 443}[target.url.scheme] == target.port
         headers = {
-            "Host": target.host if standard else f"{target.host}:{target.port}",
-            "User-Agent": "loopwright",
             "Accept": "text/*, application/json, application/xml;q=0.9",
             "Accept-Encoding": "gzip, identity",
-            "Connection": "close",
         }
-        timeout = httpx2.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S).as_dict()
-        request = httpx2.Request(
-            "GET",
-            target.url.copy_with(host=address),
-            headers=headers,
-            extensions={"timeout": timeout, "sni_hostname": target.host},
-        )
+        request = pinned_request("GET", target, address, headers)
         async with await asyncio.to_thread(self.connect) as transport:
             response = await transport.handle_async_request(request)
             try:

@@ -1,4 +1,4 @@
-"""Decide whether a URL may be fetched at all: the host allow-list, and which addresses count as public.
+"""Decide whether a URL may be reached at all: the host allow-list, and which addresses count as public.
 
 The defence is that of the SSRF guides (OWASP, RFC 6890 and the IANA special-purpose registries): names only, matched
 against a list; every address of a name must be public; the connection goes to an address that was checked.
@@ -110,24 +110,43 @@ def check_url(text: str, rules: HostRules, base: "httpx2.URL | None" = None) -> 
     Raises:
         ToolError: The URL may not be fetched; the reason is named.
     """
+    target = read_url(text, base)
+    if not is_name(target.host):
+        raise ToolError(f"{target.host[:100]!r} is not a host name; addresses and single words are not accepted")
+    if not rules.allows(target.host):
+        raise ToolError(f"host {target.host} is not allowed; allowed are: {rules.describe()}")
+    if target.port not in rules.ports:
+        raise ToolError(f"port {target.port} is not allowed; allowed are: {', '.join(map(str, sorted(rules.ports)))}")
+    return target
+
+
+def read_url(text: str, base: "httpx2.URL | None" = None) -> Target:
+    """Read a URL that is http or https and carries neither a user nor anything that readers take differently.
+
+    Args:
+        text: The URL, or with `base` a reference to join to it.
+        base: URL of the page that leads here.
+
+    Raises:
+        ToolError: It is no such URL; the reason is named.
+    """
     if len(text) > MAX_URL:
         raise ToolError(f"the URL has {len(text):,} characters; at most {MAX_URL:,} are accepted")
     if re.search(r"[\x00-\x20\x7f\\]", text):
         raise ToolError("a URL holds no spaces, control characters or backslashes")
     url = _parse(text, base)
     if url.scheme not in _PORTS:
-        raise ToolError("only http:// and https:// URLs can be fetched")
+        raise ToolError("only http:// and https:// URLs are accepted")
     if url.userinfo or "@" in url.netloc.decode("ascii", "replace"):
-        raise ToolError("a URL with user name or password cannot be fetched")
+        raise ToolError("a URL with user name or password is not accepted")
     host = url.raw_host.decode("ascii", "replace").lower().removesuffix(".")
-    if not _HOST.fullmatch(host):
-        raise ToolError(f"{host[:100]!r} is not a host name; addresses and single words cannot be fetched")
-    if not rules.allows(host):
-        raise ToolError(f"host {host} is not allowed; allowed are: {rules.describe()}")
     port = _PORTS[url.scheme] if url.port is None else url.port
-    if port not in rules.ports:
-        raise ToolError(f"port {port} is not allowed; allowed are: {', '.join(map(str, sorted(rules.ports)))}")
     return Target(url.copy_with(fragment=None), host, port)
+
+
+def is_name(host: str) -> bool:
+    """Say whether a host is a full name, in lower case: no spelling of an address, no single word."""
+    return bool(_HOST.fullmatch(host))
 
 
 def check_addresses(host: str, answers: Iterable[str]) -> list[str]:
@@ -140,7 +159,7 @@ def check_addresses(host: str, answers: Iterable[str]) -> list[str]:
     if not found:
         raise ToolError(f"host {host} has no address")
     if not all(is_public(answer) for answer in found):
-        raise ToolError(f"host {host} has an address that is not public; it cannot be fetched")
+        raise ToolError(f"host {host} has an address that is not public; it is not accepted")
     return found
 
 
