@@ -509,3 +509,58 @@ class ArtifactNotFound(ForCaller):
     template: ClassVar[str] = "run {run_id} has no artifact {artifact_id!r}"
     run_id: str
     artifact_id: str
+
+
+# --- keys and approvals --------------------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class Unauthorized(ForCaller):
+    """The request carries no API key, or one that is wrong, expired or revoked; which of these is not said."""
+
+    template: ClassVar[str] = "{problem}"
+    problem: str
+
+
+@dataclass(eq=False)
+class ScopeMissing(ForCaller):
+    """The key is good, but lacks the scope that this needs; make one that has it."""
+
+    template: ClassVar[str] = "this needs a key with the scope {scope!r}; this one has: {granted}"
+    scope: str
+    granted: str
+
+
+@dataclass(eq=False)
+class RateLimited(ForCaller):
+    """More requests than the key's rate allows, or too many wrong keys from one address."""
+
+    template: ClassVar[str] = "{problem}; try again in {retry_after_s:.3g} s"
+    retryable: ClassVar[bool] = True
+    problem: str
+    retry_after_s: float = 1.0
+
+
+@dataclass(eq=False)
+class KeyNotFound(ForCaller):
+    """There is no API key of that id."""
+
+    template: ClassVar[str] = "there is no key {key_id!r}"
+    key_id: str
+
+
+@dataclass(eq=False)
+class ApprovalNotFound(ForCaller):
+    """Nothing of that id waits for a decision: it never did, it was decided, it expired, or its run went on."""
+
+    template: ClassVar[str] = "nothing called {approval_id!r} waits for a decision"
+    approval_id: str
+
+
+@dataclass(eq=False)
+class PepperMismatch(ForOperator):
+    """The keys in this Redis were hashed with another pepper than this process has, so it can tell none of them."""
+
+    template: ClassVar[str] = "the API keys in Redis were made with another pepper than the one in {source}: {remedy}"
+    source: str
+    remedy: str = "give every host the same LOOPWRIGHT_PEPPER, or the same pepper file"

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 from ..errors import JournalUnavailable, RedisMissing
@@ -12,6 +12,14 @@ if TYPE_CHECKING:
     from .journal.contract import Journal
     from .journal.redis import RedisJournal
     from .journal.server_check import ServerFacts
+
+
+class Found(NamedTuple):
+    """A Redis journal, the URL that leads to its server, and one line that says where it is."""
+
+    journal: "RedisJournal"
+    url: str
+    line: str
 
 
 @asynccontextmanager
@@ -32,24 +40,29 @@ async def open_journal(settings: "Settings", *, in_memory: bool = False) -> "Asy
 
         yield InMemoryJournal(), "journal in memory, gone afterwards"
         return
-    from .journal.redis import RedisJournal
-
-    if settings.redis_url:
-        journal = RedisJournal(settings.redis_url, durability=settings.durability, retention_s=settings.retention_s)
-        try:
-            facts = await _connected(journal, settings.redis_url)
-            address = address_of(settings.redis_url)
-            yield journal, f"journal in Redis {_dotted(facts.version)} at {address} ({settings.durability})"
-        finally:
-            await journal.aclose()
-        return
-    async with _embedded(settings) as found:
-        yield found
+    async with open_redis(settings) as found:
+        yield found.journal, found.line
 
 
 @asynccontextmanager
-async def _embedded(settings: "Settings") -> "AsyncIterator[tuple[Journal, str]]":
-    from .journal.redis import RedisJournal
+async def open_redis(settings: "Settings") -> "AsyncIterator[Found]":
+    """Yield the journal in the Redis that is named, or else in an embedded one; errors as in `open_journal`."""
+    if not settings.redis_url:
+        async with _embedded(settings) as found:
+            yield found
+        return
+    journal = _journal(settings, settings.redis_url)
+    try:
+        facts = await _connected(journal, settings.redis_url)
+        address = address_of(settings.redis_url)
+        line = f"journal in Redis {_dotted(facts.version)} at {address} ({settings.durability})"
+        yield Found(journal, settings.redis_url, line)
+    finally:
+        await journal.aclose()
+
+
+@asynccontextmanager
+async def _embedded(settings: "Settings") -> "AsyncIterator[Found]":
     from .server import EmbeddedRedis
 
     if settings.durability != "everysec":
@@ -62,13 +75,20 @@ async def _embedded(settings: "Settings") -> "AsyncIterator[tuple[Journal, str]]
             raise
         raise RedisMissing(f"{exc.problem}; --data-dir names another folder, --redis a running server") from exc
     async with server:
-        journal = RedisJournal(server.url, durability="everysec", retention_s=settings.retention_s)
+        journal = _journal(settings, server.url)
         try:
             facts = await journal.connect()
             mode = "everysec" if server.is_owner else "everysec; served by another process and gone with it"
-            yield journal, f"journal in embedded Redis {_dotted(facts.version)} at {settings.data_dir} ({mode})"
+            line = f"journal in embedded Redis {_dotted(facts.version)} at {settings.data_dir} ({mode})"
+            yield Found(journal, server.url, line)
         finally:
             await journal.aclose()
+
+
+def _journal(settings: "Settings", url: str) -> "RedisJournal":
+    from .journal.redis import RedisJournal
+
+    return RedisJournal(url, durability=settings.durability, retention_s=settings.retention_s)
 
 
 async def _connected(journal: "RedisJournal", url: str) -> "ServerFacts":

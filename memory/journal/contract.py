@@ -5,11 +5,11 @@ Writing needs a lease. `append` only buffers, so that all runs of a process shar
 in the mode that the journal declares. A tool with effects is sent only behind a durable barrier.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from ...planner.events import Event, RunCreated, Status
+from ...planner.events import Event, Overlap, Priority, RunCreated, Status
 
 HELD = "another process holds it, or held it until it was killed; try again when its lease (15 s by default) is over"
 """Why a run with a live lease cannot be claimed."""
@@ -32,6 +32,36 @@ class Lease:
     run_id: str
     epoch: int
     token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Idempotency:
+    """How a repeated request is recognised. The key belongs to the tenant of the run.
+
+    Attributes:
+        key: Drawn by the caller, once per request.
+        fingerprint: Hash of the request: the same key with another fingerprint is a mistake of the caller.
+        ttl_s: How long the key is remembered, in seconds.
+    """
+
+    key: str
+    fingerprint: str
+    ttl_s: float = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """What became of `Journal.create`.
+
+    Attributes:
+        run_id: The run; with a repeated idempotency key the one that was created first.
+        is_new: Whether this call made it.
+        is_queued: Whether it waits behind another run of its thread, so that nobody needs to be woken for it.
+    """
+
+    run_id: str
+    is_new: bool = True
+    is_queued: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +88,11 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """The summary of a run, for lists; the journal's events are the truth behind it."""
+    """The summary of a run, for lists; the journal's events are the truth behind it.
+
+    Attributes:
+        archived: Whether events and artifacts have left the journal; the archive has them.
+    """
 
     run_id: str
     tenant: str
@@ -69,6 +103,16 @@ class RunRecord:
     step: int
     created_ms: int
     updated_ms: int
+    archived: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything about a run at one moment."""
+
+    record: RunRecord
+    events: tuple[Stored, ...]
+    artifacts: Mapping[str, str]
 
 
 class Journal(Protocol):
@@ -79,12 +123,36 @@ class Journal(Protocol):
         """What a durable barrier promises here."""
         ...
 
-    async def create(self, created: RunCreated) -> None:
-        """Accept a run: its first event, its listing and its place among the due runs, in one transition.
+    async def create(
+        self,
+        created: RunCreated,
+        *,
+        events: Sequence[Event] = (),
+        artifacts: Mapping[str, str] | None = None,
+        due_in_s: float = 0.0,
+        idempotency: Idempotency | None = None,
+        overlap: Overlap = "reject",
+    ) -> Created:
+        """Accept a run: its first events, its listing and its place among the due runs, in one transition.
+
+        A run with a `thread_id` has the thread to itself. While another run has it, this one is refused (`reject`),
+        waits for its turn (`enqueue`), or is the next one while the other is asked to stop (`interrupt`). A run that
+        waits is due as soon as its turn has come.
+
+        Args:
+            created: The first event.
+            events: What a fork takes over, stored behind the first event.
+            artifacts: Artifacts that those events name.
+            due_in_s: When the run is due: at once, or after somebody had time to wake a worker, or much later.
+            idempotency: Makes a repeated request find the run that the first one created.
+            overlap: What to do when another run of the thread has not ended.
 
         Raises:
             RunExists: A run of that id is there already; nothing was changed.
-            JournalUnavailable: Not known whether it was accepted; a retry with the same id tells.
+            IdempotencyConflict: The key was used with another fingerprint; nothing was changed.
+            ThreadBusy: Another run has the thread, and `overlap` is `reject`; nothing was changed.
+            StoreFull: There is next to no memory left; nothing was changed.
+            JournalUnavailable: Not known whether it was accepted; a retry with the same id tells, as `RunExists`.
         """
         ...
 
@@ -164,6 +232,10 @@ class Journal(Protocol):
         """Return a stored artifact of the run, or `None`."""
         ...
 
+    async def snapshot(self, run_id: str) -> Snapshot:
+        """Return summary, events and artifacts as they were at one moment. Raises RunNotFound."""
+        ...
+
     async def request_cancel(self, run_id: str, reason: str) -> None:
         """Ask the run's owner to stop; a run without a live lease becomes due at once. Raises RunNotFound."""
         ...
@@ -173,6 +245,39 @@ class Journal(Protocol):
 
         A run is due from its creation until it is claimed, and again when its lease ran out or a release said so.
         """
+        ...
+
+    async def due_runs(self, *, limit: int = 100) -> list[tuple[str, Priority]]:
+        """Return what `due` returns, each with the run's priority."""
+        ...
+
+    async def waiting(self, tenant: str, *, before: str = "", limit: int = 50) -> list[str]:
+        """Return ids of a tenant's waiting runs, those created last first, from behind the run id `before`."""
+        ...
+
+    async def list_ended(self, before_ms: int, limit: int) -> list[str]:
+        """Return ids of finished runs that do not expire by themselves and ended before then, oldest first.
+
+        Args:
+            before_ms: Milliseconds since 1970, by the journal's clock.
+            limit: How many at most.
+        """
+        ...
+
+    async def delete(self, run_id: str, *, listed_s: float = 0.0) -> None:
+        """Remove a finished run; nothing happens when it is gone already.
+
+        Args:
+            run_id: The run.
+            listed_s: How long its summary stays for `record` and `runs`, in seconds; events and artifacts go at once.
+
+        Raises:
+            Misuse: The run has not ended.
+        """
+        ...
+
+    async def room(self) -> float | None:
+        """Return the share of the memory that may be used which is in use, 0 to 1; `None`: nothing bounds it."""
         ...
 
     async def aclose(self) -> None:
