@@ -10,13 +10,14 @@
     │   ├── AgentChanged  RunNotFound  RunExists  TaskInvalid  SettingsInvalid  RunIncomplete  Misuse
     │   ├── IdempotencyConflict  ThreadBusy  ThreadNotFound  ThreadExists
     │   ├── ExtraMissing
+    │   ├── Unauthorized  ScopeMissing  RateLimited  KeyNotFound  ApprovalNotFound
     │   └── RequestError: RequestInvalid  BodyInvalid  BodyTooLarge  BodyTooSlow  MediaTypeUnsupported
     │                     NoSuchRoute  MethodNotAllowed  ArtifactNotFound
     └── ForOperator            a dependency fails or a promise would break
         ├── EndpointError: EndpointUnavailable  EndpointRefused  EndpointTimedOut
         │                  StreamRunaway  ContextTooLong
         ├── JournalError:  JournalUnavailable  StoreFull  Fenced  RunBusy  JournalCorrupt
-        └── CompileFailed  RedisMissing  ResourcesFailed
+        └── CompileFailed  RedisMissing  ResourcesFailed  PepperMismatch
 
 Each error is a dataclass: its fields are the facts, its `template` the sentence. So every error pickles,
 and `to_json`/`from_json` carry it across a queue unchanged.

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 Scope = Literal["runs", "read", "approve", "admin"]
-"""`read`: look at everything of the tenant. `runs`: submit, cancel, fork; threads and schedules. `approve`: decide about
-calls. `admin`: all of these, and metrics of the whole server."""
+"""`read`: look at everything of the tenant, which every key may. `runs`: submit, cancel, fork; threads and schedules.
+`approve`: decide about calls. `admin`: all of these, and metrics of the whole server."""
 
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 
@@ -25,5 +25,5 @@ class Caller:
     scopes: frozenset[Scope]
 
     def may(self, scope: Scope) -> bool:
-        """Return whether the caller may do what asks for a scope; `admin` may do all, everybody else may read."""
-        return scope in self.scopes or "admin" in self.scopes
+        """Return whether the caller may do what asks for a scope; `admin` may do all, everybody may read."""
+        return scope == "read" or scope in self.scopes or "admin" in self.scopes
