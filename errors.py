@@ -9,6 +9,7 @@
     │   ├── DefinitionInvalid  SchemaRefused  AgentNotFound  LoadFailed
     │   ├── AgentChanged  RunNotFound  RunExists  TaskInvalid  SettingsInvalid  RunIncomplete  Misuse
     │   ├── IdempotencyConflict  ThreadBusy  ThreadNotFound  ThreadExists
+    │   ├── WebhookRefused  ScheduleInvalid  ScheduleNotFound  ScheduleExists
     │   ├── ExtraMissing
     │   ├── Unauthorized  ScopeMissing  RateLimited  KeyNotFound  ApprovalNotFound
     │   └── RequestError: RequestInvalid  BodyInvalid  BodyTooLarge  BodyTooSlow  MediaTypeUnsupported
@@ -300,6 +301,40 @@ class Misuse(ForCaller):
 
     template: ClassVar[str] = "{problem}"
     problem: str
+
+
+@dataclass(eq=False)
+class WebhookRefused(ForCaller):
+    """The URL of a webhook leads, or may lead, somewhere that webhooks are never sent to."""
+
+    template: ClassVar[str] = "webhook {url!r} cannot be used: {problem}"
+    url: str
+    problem: str
+
+
+@dataclass(eq=False)
+class ScheduleInvalid(ForCaller):
+    """A schedule cannot fire as it is written; `where` is the field."""
+
+    template: ClassVar[str] = "{where}: {problem}"
+    where: str
+    problem: str
+
+
+@dataclass(eq=False)
+class ScheduleNotFound(ForCaller):
+    """No schedule of that id is known to this tenant."""
+
+    template: ClassVar[str] = "there is no schedule {schedule_id!r}"
+    schedule_id: str
+
+
+@dataclass(eq=False)
+class ScheduleExists(ForCaller):
+    """A schedule of that id was created before."""
+
+    template: ClassVar[str] = "schedule {schedule_id!r} exists already"
+    schedule_id: str
 
 
 @dataclass(eq=False)

@@ -5,7 +5,7 @@ Code gets settings as arguments; only command-line and process entry points call
 
 from typing import Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from .errors import SettingsInvalid
@@ -52,7 +52,20 @@ class Settings(BaseSettings):
         600.0, ge=0, description="Seconds for which a run waits for a model server that is away, before it fails."
     )
     approval_ttl_s: float = Field(86_400.0, gt=0, description="Seconds after which an approval nobody gave expires.")
+    webhook_allow: str = Field(
+        "",
+        description="Receivers of webhooks inside your own network: host:port or address ranges (10.1.0.0/16), commas"
+        " between. Everything else must be public.",
+    )
     tenant: str = Field("local", pattern=r"^[A-Za-z0-9_-]{1,64}$", description="Tenant of local commands.")
+
+    @field_validator("webhook_allow")
+    @classmethod
+    def _is_readable(cls, text: str) -> str:
+        from .workers.receivers import read_allowed
+
+        read_allowed(text)
+        return text
 
 
 def load_settings(**given: Any) -> Settings:
