@@ -4,7 +4,7 @@ Requests forbid unknown fields; answers may grow. Moments are RFC 3339 in UTC. I
 """
 
 from datetime import datetime
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Generic, Literal, TypeVar
 
 from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, JsonValue
 

@@ -1,0 +1,105 @@
+"""The FastAPI application: routes, how errors are answered, and the border around all of it."""
+
+import importlib
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.routing import Match
+from starlette.types import Receive, Scope, Send
+
+from .. import errors as er
+from .border import REQUEST_ID_KEY, Border
+from .events import EventStreams
+from .openapi import described
+from .problems import MEDIA_TYPE, headers_of, problem_of, request_invalid
+from .service import Service
+
+ROUTES = ("runs", "events", "approvals", "agents", "threads", "schedules")
+"""Files of `api/routes/` whose routes lie below `/v1`."""
+
+OPEN_ROUTES = ("health", "metrics")
+"""Files whose routes lie at the root."""
+
+
+class Api(FastAPI):
+    """The application. One per process; it owns nothing that is in its `service`.
+
+    Args:
+        service: The parts of the service.
+    """
+
+    def __init__(self, service: Service) -> None:
+        from .. import __version__
+
+        super().__init__(
+            title="Loopwright", version=__version__, summary="Self-hosted tool-using agents as durable jobs.",
+            docs_url=None, redoc_url=None, telemetry={"tracing": False, "metrics": False},
+        )  # fmt: skip
+        self.state.service = service
+        self.streams = EventStreams(service)
+        self._border = Border(super().__call__, service, self.streams)
+        for kind, handler in _HANDLERS.items():
+            self.add_exception_handler(kind, handler)
+        for names, prefix in ((ROUTES, "/v1"), (OPEN_ROUTES, "")):
+            for name in names:
+                module = importlib.import_module(f".routes.{name}", __package__)
+                self.include_router(module.router, prefix=prefix, tags=[name])
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI connection."""
+        if scope["type"] == "http":
+            await self._border(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
+
+    def openapi(self) -> dict[str, Any]:
+        """Return the OpenAPI description, made at first use."""
+        if not self.openapi_schema:
+            self.openapi_schema = described(super().openapi())
+        return self.openapi_schema
+
+
+def answer_of(error: er.LoopwrightError, request: Request) -> Response:
+    """Return an error as an HTTP answer."""
+    problem = problem_of(error, request.scope.get(REQUEST_ID_KEY, ""))
+    return Response(problem.model_dump_json(), problem.status, headers_of(error), MEDIA_TYPE)
+
+
+async def _on_error(request: Request, exc: Exception) -> Response:
+    if not isinstance(exc, er.LoopwrightError) or problem_of(exc).status == 500:
+        raise exc  # the border logs it
+    return answer_of(exc, request)
+
+
+async def _on_invalid(request: Request, exc: Exception) -> Response:
+    found: Sequence[Any] = exc.errors() if isinstance(exc, RequestValidationError) else []
+    return answer_of(request_invalid(found), request)
+
+
+async def _on_http(request: Request, exc: Exception) -> Response:
+    status = exc.status_code if isinstance(exc, HTTPException) else 500
+    if status == 405:
+        return answer_of(er.MethodNotAllowed(request.method, _allowed(request)), request)
+    if status == 404:
+        return answer_of(er.NoSuchRoute(request.url.path), request)
+    return answer_of(er.RequestError(str(getattr(exc, "detail", status))), request)
+
+
+def _allowed(request: Request) -> str:
+    """Return the methods that any route has at this path."""
+    found: set[str] = set()
+    for method in ("GET", "POST", "PUT", "PATCH", "DELETE"):
+        scope = {**request.scope, "method": method}
+        if any(route.matches(dict(scope))[0] is Match.FULL for route in request.app.router.routes):
+            found.add(method)
+    return ", ".join(sorted(found))
+
+
+_HANDLERS: dict[type[Exception], Any] = {
+    er.LoopwrightError: _on_error,
+    RequestValidationError: _on_invalid,
+    HTTPException: _on_http,
+}

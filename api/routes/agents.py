@@ -1,0 +1,5 @@
+"""Routes of agents."""
+
+from fastapi import APIRouter
+
+router = APIRouter()

@@ -1,0 +1,5 @@
+"""Routes of approvals."""
+
+from fastapi import APIRouter
+
+router = APIRouter()

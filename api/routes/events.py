@@ -1,0 +1,5 @@
+"""Routes of events."""
+
+from fastapi import APIRouter
+
+router = APIRouter()

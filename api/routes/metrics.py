@@ -1,0 +1,5 @@
+"""Routes of metrics."""
+
+from fastapi import APIRouter
+
+router = APIRouter()

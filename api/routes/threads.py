@@ -1,0 +1,5 @@
+"""Routes of threads."""
+
+from fastapi import APIRouter
+
+router = APIRouter()
