@@ -6,10 +6,10 @@ through a proxy, and not to web pages in a browser on this machine (their `Host`
 
 import ipaddress
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 from urllib.parse import urlsplit
 
-from ..errors import RateLimited, ScopeMissing, Unauthorized
+from ..errors import ScopeMissing, Unauthorized
 from ..memory.keys import KeyRecord
 from .caller import SCOPES, Caller, Scope
 from .service import Service
@@ -115,7 +115,7 @@ def _local(service: Service) -> Caller:
 
 def _scopes(record: KeyRecord) -> frozenset[Scope]:
     """Return the scopes that this version knows; a key made by a later one keeps its others to itself."""
-    return frozenset(cast(Scope, each) for each in record.scopes if each in SCOPES)
+    return frozenset(each for each in SCOPES if each in record.scopes)
 
 
 def _headers(scope: Mapping[str, Any], name: bytes) -> list[str]:
