@@ -12,12 +12,14 @@
     │   ├── WebhookRefused  ScheduleInvalid  ScheduleNotFound  ScheduleExists
     │   ├── ExtraMissing
     │   ├── Unauthorized  ScopeMissing  RateLimited  KeyNotFound  ApprovalNotFound
+    │   ├── ApiRefused
     │   └── RequestError: RequestInvalid  BodyInvalid  BodyTooLarge  BodyTooSlow  MediaTypeUnsupported
     │                     NoSuchRoute  MethodNotAllowed  ArtifactNotFound
     └── ForOperator            a dependency fails or a promise would break
         ├── EndpointError: EndpointUnavailable  EndpointRefused  EndpointTimedOut
         │                  StreamRunaway  ContextTooLong
         ├── JournalError:  JournalUnavailable  StoreFull  Fenced  RunBusy  JournalCorrupt
+        ├── ApiFailed: ApiUnavailable  WaitTimedOut
         └── CompileFailed  RedisMissing  ResourcesFailed  PepperMismatch
 
 Each error is a dataclass: its fields are the facts, its `template` the sentence. So every error pickles,
@@ -346,6 +348,20 @@ class ExtraMissing(ForCaller):
     extra: str
 
 
+@dataclass(eq=False)
+class ApiRefused(ForCaller):
+    """A server refused a request for a reason that this version has no class for.
+
+    `status` is the HTTP status, `type` the problem's type, `remedy` what the server says to do about it.
+    """
+
+    template: ClassVar[str] = "{detail}"
+    detail: str
+    status: int = 400
+    type: str = "about:blank"
+    remedy: str = ""
+
+
 # --- for the operator ----------------------------------------------------------------------------------------
 
 
@@ -600,3 +616,35 @@ class PepperMismatch(ForOperator):
     template: ClassVar[str] = "the API keys in Redis were made with another pepper than the one in {source}: {remedy}"
     source: str
     remedy: str = "give every host the same LOOPWRIGHT_PEPPER, or the same pepper file"
+
+
+@dataclass(eq=False)
+class ApiFailed(ForOperator):
+    """A server answered a request with a failure of its own, or with something that is no answer of ours."""
+
+    template: ClassVar[str] = "{detail}"
+    detail: str
+    status: int = 500
+    type: str = "about:blank"
+    remedy: str = ""
+
+
+@dataclass(eq=False)
+class ApiUnavailable(ApiFailed):
+    """No usable answer came while the client was patient. What has an idempotency key may be sent again."""
+
+    retryable: ClassVar[bool] = True
+    status: int = 503
+    retry_after_s: float | None = None
+
+
+@dataclass(eq=False)
+class WaitTimedOut(ApiFailed):
+    """A run neither ended nor asked for a person within the time one wanted to wait; it goes on."""
+
+    template: ClassVar[str] = "run {run_id} is {run_status} after {timeout_s:g} s; it goes on"
+    retryable: ClassVar[bool] = True
+    detail: str = ""
+    run_id: str = ""
+    run_status: str = "running"
+    timeout_s: float = 0.0
