@@ -5,7 +5,7 @@ Writing needs a lease. `append` only buffers, so that all runs of a process shar
 in the mode that the journal declares. A tool with effects is sent only behind a durable barrier.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -13,6 +13,9 @@ from ...planner.events import Event, Overlap, Priority, RunCreated, Status
 
 HELD = "another process holds it, or held it until it was killed; try again when its lease (15 s by default) is over"
 """Why a run with a live lease cannot be claimed."""
+
+BEHIND = "it waits for its turn: another run of its thread has not ended"
+"""Why a run that is queued in a thread cannot be claimed, unless it is to be cancelled."""
 
 Durability = Literal["none", "everysec", "always", "replicated"]
 
@@ -249,6 +252,14 @@ class Journal(Protocol):
 
     async def due_runs(self, *, limit: int = 100) -> list[tuple[str, Priority]]:
         """Return what `due` returns, each with the run's priority."""
+        ...
+
+    def on_turn(self, call: Callable[[str, Priority], None] | None) -> None:
+        """Have `call` told of runs that are due because the run before them in their thread has ended here.
+
+        It gets the id and the priority, in the event loop, and must neither block nor raise. Nobody needs it: the
+        runs are due whether anybody is told or not.
+        """
         ...
 
     async def waiting(self, tenant: str, *, before: str = "", limit: int = 50) -> list[str]:

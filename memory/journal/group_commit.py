@@ -9,14 +9,18 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
+from typing import cast
 
 from ...errors import Fenced, JournalError, JournalUnavailable, LoopwrightError
-from ...planner.events import Event, encode
+from ...planner.events import Event, Priority, encode
 from .contract import Lease
 from .ids import shard_of
 from .pipe import Parcel
 from .scripts import WRITE, due_key
 from .summary import change_of
+
+THREAD_MESSAGES = 2_000
+"""About how many messages a thread keeps; older ones leave it. Their runs still have them."""
 
 CLOSED_KEPT = 4096
 """How many closed writers are remembered, so that a late call learns what became of its lease."""
@@ -73,7 +77,8 @@ class GroupCommit:
 
     Args:
         wake: Starts a round trip soon; it asks `gather` for what there is to send.
-        retention_ms: How long finished runs are kept; 0: for ever.
+        retention_ms: How long finished runs are kept; 0: until somebody deletes them.
+        threads_ms: How long idle threads are kept; 0: for ever.
         patience_s: How long a batch is tried before the writer fails for good.
         linger_s: How long an append without a barrier may wait for company, in seconds.
         max_bytes: About how large one script call may get.
@@ -86,6 +91,7 @@ class GroupCommit:
         *,
         wake: Callable[[], None],
         retention_ms: int,
+        threads_ms: int,
         patience_s: float,
         linger_s: float,
         max_bytes: int,
@@ -93,7 +99,7 @@ class GroupCommit:
         replicated: bool,
     ) -> None:
         self._wake = wake
-        self._retention = retention_ms
+        self._lives = (retention_ms, threads_ms, THREAD_MESSAGES)
         self._patience_s = patience_s
         self._linger_s = linger_s
         self._max_bytes = max_bytes
@@ -104,6 +110,7 @@ class GroupCommit:
         self._dirty: dict[str, Writer] = {}
         self._timer: asyncio.TimerHandle | None = None
         self.pending_bytes = 0
+        self.on_turn: Callable[[str, Priority], None] | None = None
 
     def open(self, lease: Lease) -> None:
         """Accept writes under a lease that was just claimed."""
@@ -218,7 +225,7 @@ class GroupCommit:
             if self._dirty:
                 self._wake()
 
-        command = ("EVALSHA", WRITE.sha, 1, due, self._retention, b"".join(records), *artifacts)
+        command = ("EVALSHA", WRITE.sha, 1, due, *self._lives, b"".join(records), *artifacts)
         return Parcel(command, deadline, done, size=size + 256, durable=durable)
 
     def _landed(self, writer: Writer, answer: bytes | None, error: LoopwrightError | None) -> None:
@@ -235,11 +242,19 @@ class GroupCommit:
             self.close(writer.lease, failure)
         elif writer.ending and writer.is_idle and (writer.synced or not self._replicated):
             self.close(writer.lease, None)
-        cancel = answer[1:].decode() if answer and len(answer) > 1 else None
+        cancel = self._read_answer(answer) if answer and len(answer) > 1 else None
         writer.cancel = cancel or writer.cancel
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_exception(copy(failure)) if failure else waiter.set_result(cancel)
+
+    def _read_answer(self, answer: bytes) -> str | None:
+        """Return the reason of a requested cancellation, and tell of a run whose turn has come."""
+        cancel, _, turn = answer[1:].decode().partition("\t")
+        if turn and self.on_turn is not None:
+            run_id, _, priority = turn.partition(" ")
+            self.on_turn(run_id, cast(Priority, priority))
+        return cancel or None
 
     async def _join(self, writer: Writer) -> str | None:
         """Wait for the next batch of the writer, and start it now."""

@@ -8,14 +8,24 @@ import asyncio
 import secrets
 import time
 from bisect import bisect_right
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ...errors import Fenced, RunBusy, RunExists, RunNotFound
-from ...planner.events import FINAL, Event, RunClaimed, RunCreated, Status
-from .contract import HELD, Claim, Durability, Lease, RunRecord, Stored
-from .ids import parse_event_id
+from ...errors import Fenced, IdempotencyConflict, Misuse, RunBusy, RunExists, RunNotFound, ThreadBusy
+from ...planner.events import (
+    FINAL,
+    Event,
+    Overlap,
+    Priority,
+    RunClaimed,
+    RunCreated,
+    RunSucceeded,
+    Status,
+)
+from .contract import BEHIND, HELD, Claim, Created, Durability, Idempotency, Lease, RunRecord, Snapshot, Stored
+from .ids import created_ms_of, parse_event_id
 from .summary import change_of, one_line
+from .turns import Turns, said_of, takes_thread
 
 PUSH_BACK_MS = 5_000
 """How long a run that `due` returned stays hidden from the next call, in milliseconds."""
@@ -34,6 +44,8 @@ class _Run:
     token: str = ""
     lease_end_ms: int = 0
     due_ms: int | None = None
+    turn_ms: int | None = None
+    archived: bool = False
     cancel: str | None = None
     updated_ms: int = 0
     events: list[Event] = field(default_factory=list)
@@ -58,21 +70,44 @@ class InMemoryJournal:
     def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._runs: dict[str, _Run] = {}
+        self._same: dict[tuple[str, str], tuple[str, str, float]] = {}
+        self._turns = Turns()
+        self._on_turn: Callable[[str, Priority], None] | None = None
 
-    async def create(self, created: RunCreated) -> None:
+    async def create(
+        self,
+        created: RunCreated,
+        *,
+        events: Sequence[Event] = (),
+        artifacts: Mapping[str, str] | None = None,
+        due_in_s: float = 0.0,
+        idempotency: Idempotency | None = None,
+        overlap: Overlap = "reject",
+    ) -> Created:
         """Accept a run; see `Journal.create`."""
         if created.run_id in self._runs:
             raise RunExists(run_id=created.run_id)
+        known = self._known(created.tenant, idempotency)
+        if known is not None:
+            return Created(known, is_new=False)
         now = self._now()
-        run = _Run(created, now, due_ms=now)
+        run = _Run(created, now, due_ms=now + int(due_in_s * 1000), step=change_of(events).step or 0)
+        self._take_turn(run, overlap, now)
+        run.artifacts.update(artifacts or {})
         self._runs[created.run_id] = run
-        self._store(run, now, (created,))
+        self._store(run, now, (created, *events))
+        if idempotency is not None:
+            until = self._clock() + idempotency.ttl_s
+            self._same[created.tenant, idempotency.key] = (created.run_id, idempotency.fingerprint, until)
+        return Created(created.run_id, is_queued=run.turn_ms is not None)
 
     async def claim(self, run_id: str, worker: str, *, ttl_s: float) -> Claim:
         """Take the lease; see `Journal.claim`."""
         run, now = self._find(run_id), self._now()
         if run.is_final:
             raise RunBusy(problem=f"it has ended ({run.status})", run_id=run_id)
+        if run.turn_ms is not None and run.cancel is None:
+            raise RunBusy(problem=BEHIND, run_id=run_id)
         if run.token and run.lease_end_ms > now:
             raise RunBusy(problem=HELD, run_id=run_id)
         run.epoch += 1
@@ -116,6 +151,7 @@ class InMemoryJournal:
             run.status = status
             if status in FINAL:
                 run.due_ms, run.lease_end_ms = None, 0
+                self._leave_turn(run, events[-1])
 
     async def barrier(self, lease: Lease, *, durable: bool = False) -> str | None:
         """Return at once: what was appended is stored. Raises Fenced."""
@@ -126,11 +162,11 @@ class InMemoryJournal:
 
     async def read(self, run_id: str, *, after: str = "", limit: int | None = None) -> list[Stored]:
         """Return stored events; see `Journal.read`."""
-        return self._slice(self._find(run_id), after, limit)
+        return self._slice(self._find(run_id, with_events=True), after, limit)
 
     async def follow(self, run_id: str, *, after: str = "") -> AsyncIterator[Stored]:
         """Yield events, live; see `Journal.follow`."""
-        run = self._find(run_id)
+        run = self._find(run_id, with_events=True)
         index = _index_after(run, after)
         while True:
             while index < len(run.events):
@@ -167,16 +203,20 @@ class InMemoryJournal:
         run = self._runs.get(run_id)
         return run.artifacts.get(artifact_id) if run else None
 
+    async def snapshot(self, run_id: str) -> Snapshot:
+        """Copy a run; see `Journal.snapshot`."""
+        run = self._find(run_id, with_events=True)
+        return Snapshot(_record(run), tuple(self._slice(run, "", None)), dict(run.artifacts))
+
     async def request_cancel(self, run_id: str, reason: str) -> None:
         """Ask the owner to stop; the first request's reason stays. See `Journal.request_cancel`."""
         run = self._find(run_id)
-        if run.is_final:
-            return
-        now = self._now()
-        if run.cancel is None:
-            run.cancel = one_line(reason)
-        if not run.token or run.lease_end_ms <= now:
-            run.due_ms = now
+        if not run.is_final:
+            self._ask_to_stop(run, reason, self._now())
+
+    def on_turn(self, call: Callable[[str, Priority], None] | None) -> None:
+        """Have `call` told of runs whose turn has come; see `Journal.on_turn`."""
+        self._on_turn = call
 
     async def due(self, *, limit: int = 100) -> list[str]:
         """Return due runs; see `Journal.due`."""
@@ -187,17 +227,101 @@ class InMemoryJournal:
             self._runs[run_id].due_ms = now + PUSH_BACK_MS
         return found
 
+    async def due_runs(self, *, limit: int = 100) -> list[tuple[str, Priority]]:
+        """Return due runs with their priorities; see `Journal.due`."""
+        return [(run_id, self._runs[run_id].created.priority) for run_id in await self.due(limit=limit)]
+
+    async def waiting(self, tenant: str, *, before: str = "", limit: int = 50) -> list[str]:
+        """Return a tenant's waiting runs; see `Journal.waiting`."""
+        mine = [run for run in self._runs.values() if run.created.tenant == tenant and run.status == "waiting"]
+        mine.sort(key=_listing_order, reverse=True)
+        if before:
+            cursor = self._runs.get(before)
+            since = _listing_order(cursor) if cursor else (created_ms_of(before), before)
+            mine = [run for run in mine if _listing_order(run) < since]
+        return [run.created.run_id for run in mine[:limit]]
+
+    async def list_ended(self, before_ms: int, limit: int) -> list[str]:
+        """Return finished runs; see `Journal.list_ended`."""
+        over = [run for run in self._runs.values() if run.is_final and not run.archived and run.updated_ms <= before_ms]
+        over.sort(key=lambda run: (run.updated_ms, run.created.run_id))
+        return [run.created.run_id for run in over[:limit]]
+
+    async def delete(self, run_id: str, *, listed_s: float = 0.0) -> None:
+        """Remove a finished run; see `Journal.delete`. A summary stays as long as the process."""
+        run = self._runs.get(run_id)
+        if run is None:
+            return
+        if not run.is_final:
+            raise Misuse(f"run {run_id} has not ended, so it cannot be deleted: cancel it first")
+        if listed_s > 0:
+            run.events, run.stamps, run.artifacts, run.archived = [], [], {}, True
+        else:
+            del self._runs[run_id]
+
+    async def room(self) -> float | None:
+        """Nothing bounds the memory here."""
+        return None
+
     async def aclose(self) -> None:
         """Nothing to close: the runs stay readable."""
 
     def _now(self) -> int:
         return int(self._clock() * 1000)
 
-    def _find(self, run_id: str) -> _Run:
-        try:
-            return self._runs[run_id]
-        except KeyError:
-            raise RunNotFound(run_id=run_id) from None
+    def _find(self, run_id: str, *, with_events: bool = False) -> _Run:
+        run = self._runs.get(run_id)
+        if run is None or (with_events and run.archived):
+            raise RunNotFound(run_id=run_id)
+        return run
+
+    def _known(self, tenant: str, idempotency: Idempotency | None) -> str | None:
+        """Return the run that an idempotency key made before. Raises IdempotencyConflict."""
+        if idempotency is None:
+            return None
+        run_id, fingerprint, until = self._same.get((tenant, idempotency.key), ("", "", 0.0))
+        if until <= self._clock():
+            return None
+        if fingerprint != idempotency.fingerprint:
+            raise IdempotencyConflict(key=idempotency.key)
+        return run_id
+
+    def _take_turn(self, run: _Run, overlap: Overlap, now: int) -> None:
+        """Give a new run the thread that it names, or its place in line. Raises ThreadBusy."""
+        of = run.created
+        if of.thread_id is None or not takes_thread(of):
+            return
+        holder = self._turns.thread(of.tenant, of.thread_id).holder
+        if holder is not None and overlap == "reject":
+            raise ThreadBusy(thread_id=of.thread_id, run_id=holder)
+        if self._turns.take(of.tenant, of.thread_id, of.run_id, first=overlap == "interrupt"):
+            return
+        run.turn_ms, run.due_ms = run.due_ms, None
+        if holder is not None and overlap == "interrupt":
+            self._ask_to_stop(self._runs[holder], f"interrupted by run {of.run_id}", now)
+
+    def _leave_turn(self, run: _Run, last: Event) -> None:
+        """Let the next run of the thread have its turn."""
+        of = run.created
+        if of.thread_id is None or not takes_thread(of):
+            return
+        answer = last.output if isinstance(last, RunSucceeded) else None
+        heir = self._turns.leave(
+            of.tenant, of.thread_id, of.run_id, said_of(of.task), answer, lambda each: self._runs[each].is_final
+        )
+        if heir is not None:
+            next_run, now = self._runs[heir], self._now()
+            next_run.due_ms = max(now, next_run.turn_ms or 0, next_run.lease_end_ms)
+            next_run.turn_ms = None
+            if self._on_turn is not None and next_run.due_ms == now:
+                self._on_turn(heir, next_run.created.priority)
+
+    @staticmethod
+    def _ask_to_stop(run: _Run, reason: str, now: int) -> None:
+        if run.cancel is None:
+            run.cancel = one_line(reason)
+        if not run.token or run.lease_end_ms <= now:
+            run.due_ms = now
 
     def _held(self, lease: Lease) -> _Run:
         run = self._runs.get(lease.run_id)
@@ -244,5 +368,6 @@ def _listing_order(run: _Run) -> tuple[int, str]:
 def _record(run: _Run) -> RunRecord:
     of = run.created
     return RunRecord(
-        of.run_id, of.tenant, of.agent, run.status, run.reason, run.epoch, run.step, run.created_ms, run.updated_ms
-    )
+        of.run_id, of.tenant, of.agent, run.status, run.reason, run.epoch, run.step, run.created_ms, run.updated_ms,
+        run.archived,
+    )  # fmt: skip

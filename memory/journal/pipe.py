@@ -24,13 +24,17 @@ from redis.exceptions import (
     TryAgainError,
 )
 
-from ...errors import JournalUnavailable, LoopwrightError, SettingsInvalid
+from ...errors import JournalUnavailable, LoopwrightError, SettingsInvalid, StoreFull
+from ..client import is_out_of_memory
 from .wire import Command, Wire
 
 _log = structlog.get_logger(__name__)
 
 PASSING = ("OOM", "READONLY", "MISCONF", "TRYAGAIN", "MASTERDOWN", "NOREPLICAS", "BUSY", "CLUSTERDOWN", "NOSCRIPT")
 """Codes of error replies that a server gives in a state that passes: wait and send again."""
+
+REFUSING = ("OOM", "READONLY", "MISCONF", "NOREPLICAS")
+"""Those among them that say that the server takes no writes: whoever is impatient is told at once."""
 
 _BACKOFF_S = (0.01, 0.5)
 """First and longest wait before sending again, in seconds; doubled in between, with full jitter."""
@@ -48,6 +52,7 @@ class Parcel:
         done: Called once, with the reply or the error.
         size: Bytes, about.
         durable: Whether the reply counts only once a replica has it, in a mode that asks for that.
+        patient: Whether to wait while the server takes no writes.
         answered: Whether `done` was called.
     """
 
@@ -56,6 +61,7 @@ class Parcel:
     done: Callable[[Any, LoopwrightError | None], None]
     size: int = 64
     durable: bool = False
+    patient: bool = True
     answered: bool = False
 
     def answer(self, reply: Any, error: LoopwrightError | None = None) -> None:
@@ -96,16 +102,19 @@ class Pipe:
         self._failures = 0
         self.rounds = 0
 
-    async def call(self, *command: Any, timeout_s: float) -> Any:
-        """Send one command and return its reply; see `call_each`."""
-        (reply,) = await self.call_each([command], timeout_s=timeout_s)
+    async def call(self, *command: Any, timeout_s: float, durable: bool = False, patient: bool = True) -> Any:
+        """Send one command and return its reply; see `call_each` and `Parcel`."""
+        (reply,) = await self.call_each([command], timeout_s=timeout_s, durable=durable, patient=patient)
         return reply
 
-    async def call_each(self, commands: Sequence[Command], *, timeout_s: float) -> list[Any]:
+    async def call_each(
+        self, commands: Sequence[Command], *, timeout_s: float, durable: bool = False, patient: bool = True
+    ) -> list[Any]:
         """Send commands in this order, repeat them while the server is away, return their replies.
 
         Raises:
             JournalUnavailable: No answer within `timeout_s`, or the server refuses a command.
+            StoreFull: It has no memory left, and the command is not patient.
             SettingsInvalid: The server refuses the password.
         """
         future: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
@@ -123,7 +132,10 @@ class Pipe:
                 elif not left:
                     future.set_result(replies)
 
-        self._queue += [Parcel(each, deadline, partial(done, index)) for index, each in enumerate(commands)]
+        self._queue += [
+            Parcel(each, deadline, partial(done, index), durable=durable, patient=patient)
+            for index, each in enumerate(commands)
+        ]
         self.wake()
         return await future
 
@@ -190,9 +202,11 @@ class Pipe:
         cause: Exception | None = None
         for parcel, reply in zip(parcels, replies, strict=False):
             if isinstance(reply, ResponseError):
-                if _passes(reply):
+                if _passes(reply) and (parcel.patient or not _has_code(reply, REFUSING)):
                     again.append(parcel)
                     cause = reply
+                elif _passes(reply):
+                    parcel.answer(None, _refusal(reply))
                 else:
                     parcel.answer(None, JournalUnavailable(f"Redis refuses {parcel.command[0]}: {reply}"))
             elif lonely and parcel.durable:
@@ -237,9 +251,21 @@ class Pipe:
 
 
 def _passes(error: ResponseError) -> bool:
-    """Say whether sending again may help. Redis 6 wraps the code of a script's failing call in its own text."""
+    """Say whether sending again may help."""
+    return isinstance(error, _PASSING_TYPES) or _has_code(error, PASSING)
+
+
+def _has_code(error: ResponseError, codes: tuple[str, ...]) -> bool:
+    """Look for a code. Redis 6 wraps that of a script's failing call in its own text; redis-py types some."""
     text = str(error)
-    return isinstance(error, _PASSING_TYPES) or text.startswith(PASSING) or any(f"-{code} " in text for code in PASSING)
+    typed = (ReadOnlyError, OutOfMemoryError) if codes is REFUSING else ()
+    return isinstance(error, typed) or text.startswith(codes) or any(f"-{code} " in text for code in codes)
+
+
+def _refusal(error: ResponseError) -> LoopwrightError:
+    if is_out_of_memory(error):
+        return StoreFull("Redis is out of memory (maxmemory)")
+    return JournalUnavailable(f"Redis takes no writes now ({error})")
 
 
 def _is_refused_password(error: BaseException | None) -> bool:

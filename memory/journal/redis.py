@@ -8,35 +8,36 @@ again, and nothing acknowledged is lost or doubled.
 import asyncio
 import contextlib
 import secrets
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, get_args
 
 import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from ...errors import Fenced, JournalUnavailable, Misuse, RunBusy, RunExists, RunNotFound, SettingsInvalid
-from ...planner.events import FINAL, Event, FinalEvent, RunClaimed, RunCreated, Status, decode, encode
+from ...errors import Fenced, JournalUnavailable, Misuse, RunBusy, RunNotFound, SettingsInvalid
+from ...planner.events import FINAL, Event, FinalEvent, Overlap, Priority, RunClaimed, RunCreated, Status, encode
 from . import scripts
-from .contract import HELD, Claim, Durability, Lease, RunRecord, Stored
+from .contract import BEHIND, HELD, Claim, Created, Durability, Idempotency, Lease, RunRecord, Snapshot, Stored
+from .creating import arguments_of, created_of, names_of
 from .follow import BLOCK_MS, Entry, Follower, SharedReader, entry_of, order_of
 from .group_commit import GroupCommit
-from .ids import SHARDS, created_ms_of, parse_event_id, shard_of, shard_of_tenant
+from .ids import parse_event_id, shard_of
+from .lists import Lists
 from .pipe import Pipe
+from .room import Room
+from .rows import keys_of, ms_of, record_of, stored_of, text_of
 from .server_check import ServerFacts, check_server
 from .summary import one_line
 from .wire import Command, Wire, make_pool
 
 _log = structlog.get_logger(__name__)
 
-PUSH_BACK_MS = 5_000
-"""How long a run that `due` returned stays hidden from the next call, in milliseconds."""
-
 _RETENTION_PROBES = 4
 """Names of runs that each create checks for having gone, so that lists shrink with retention."""
 
-_LIST_SCAN = 500
-"""How many runs one list script looks at."""
+_PROBLEMS = {"busy": HELD, "behind": BEHIND}
+"""Why a claim is refused, by the script's code; any other is a final status."""
 
 
 class RedisJournal:
@@ -47,7 +48,8 @@ class RedisJournal:
     Args:
         server: `redis://`, `rediss://` or `unix://` URL, or an asyncio client whose address is used.
         durability: What a durable barrier waits for; the server must be set for it.
-        retention_s: Seconds that a finished run stays; `None`: for ever.
+        retention_s: Seconds that a finished run and an idle thread stay; `None`: for ever.
+        archived: Whether finished runs wait for somebody to archive and delete them, instead of expiring.
         timeout_s: How long create, claim, reads and the like may take before JournalUnavailable.
         patience_s: How long appends are tried while Redis is away; no longer than a lease is useful.
         linger_s: How long an append that nobody waits for may stay in the buffer.
@@ -61,6 +63,7 @@ class RedisJournal:
         *,
         durability: Durability = "everysec",
         retention_s: float | None = None,
+        archived: bool = False,
         timeout_s: float = 4.0,
         patience_s: float = 15.0,
         linger_s: float = 0.002,
@@ -72,17 +75,18 @@ class RedisJournal:
         pool = make_pool(server, timeout_s)
         self._durability = durability
         self._timeout_s = timeout_s
-        self._retention_ms = 0 if retention_s is None else max(1, int(retention_s * 1000))
+        retention_ms = 0 if retention_s is None else max(1, int(retention_s * 1000))
+        self._probes = _RETENTION_PROBES if retention_ms or archived else 0
         self._facts: ServerFacts | None = None
         self._connecting = asyncio.Lock()
         self._first = Wire(pool)
-        self._turn = 0
         wait_ms = int(timeout_s * 500) if durability == "replicated" else None
         self._writes = Pipe(self._first, recover=self._recover, gather=self._gather, wait_replicas=wait_ms)
         self._reads = Pipe(Wire(pool), recover=self._recover)
         self._commit = GroupCommit(
             wake=self._writes.wake,
-            retention_ms=self._retention_ms,
+            retention_ms=0 if archived else retention_ms,
+            threads_ms=retention_ms,
             patience_s=patience_s,
             linger_s=linger_s,
             max_bytes=max_batch_bytes,
@@ -91,6 +95,8 @@ class RedisJournal:
         )
         blocking = make_pool(server, BLOCK_MS / 1000 + timeout_s)
         self._reader = SharedReader(Wire(blocking), unblock=self._unblock, patience_s=patience_s)
+        self._lists = Lists(self._run, self._read_each)
+        self._room = Room(lambda: self._read("INFO", "memory"))
 
     @property
     def durability(self) -> Durability:
@@ -123,41 +129,45 @@ class RedisJournal:
                     await pipe.aclose()
         return self.facts
 
-    async def create(self, created: RunCreated) -> None:
-        """Accept a run; see `Journal.create`. The id must come from `new_run_id` with the same tenant."""
-        keys = _keys(created.run_id)
-        shard = shard_of_tenant(created.tenant)
-        if shard != shard_of(created.run_id):
-            raise Misuse(f"run id {created.run_id} was not drawn for tenant {created.tenant!r}")
-        names = (keys.run, keys.journal, keys.due, scripts.runs_key(shard, created.tenant))
-        probes = _RETENTION_PROBES if self._retention_ms else 0
-        reply = await self._run(
-            scripts.CREATE, names, secrets.token_hex(8), created.run_id, created.tenant, created.agent,
-            created.agent_hash, encode(created), probes,
-        )  # fmt: skip
-        if reply != b"created":
-            raise RunExists(run_id=created.run_id)
+    async def create(
+        self,
+        created: RunCreated,
+        *,
+        events: Sequence[Event] = (),
+        artifacts: Mapping[str, str] | None = None,
+        due_in_s: float = 0.0,
+        idempotency: Idempotency | None = None,
+        overlap: Overlap = "reject",
+    ) -> Created:
+        """Accept a run; see `Journal.create`. The id must come from `new_run_id` with the same tenant.
+
+        A server that takes no writes is not waited for. A child of a running run is taken while there is any memory.
+        """
+        names = names_of(created)
+        if created.parent_run is None:
+            await self._room.check()
+        sent = arguments_of(created, events, artifacts or {}, due_in_s, idempotency, overlap, self._probes)
+        return created_of(await self._run_durably(scripts.CREATE, names, *sent), created, idempotency)
 
     async def claim(self, run_id: str, worker: str, *, ttl_s: float) -> Claim:
         """Take the lease; see `Journal.claim`."""
-        keys, token = _keys(run_id), secrets.token_hex(8)
+        keys, token = keys_of(run_id), secrets.token_hex(8)
         head, _, tail = encode(RunClaimed(epoch=0, worker=worker)).partition(b'"epoch":0')
         reply = await self._run(
-            scripts.CLAIM, (keys.run, keys.journal, keys.due), run_id, token, _ms(ttl_s), head + b'"epoch":', tail
+            scripts.CLAIM, (keys.run, keys.journal, keys.due), run_id, token, ms_of(ttl_s), head + b'"epoch":', tail
         )
         code = reply[0].decode()
         if code == "missing":
             raise RunNotFound(run_id=run_id)
         if code != "claimed":
-            problem = HELD if code == "busy" else f"it has ended ({code})"
-            raise RunBusy(problem=problem, run_id=run_id)
+            raise RunBusy(problem=_PROBLEMS.get(code, f"it has ended ({code})"), run_id=run_id)
         lease = Lease(run_id, int(reply[1]), token)
         self._commit.open(lease)
-        return Claim(lease, tuple(_stored(entry_of(raw)) for raw in reply[3]), _text(reply[2]))
+        return Claim(lease, tuple(stored_of(entry_of(raw)) for raw in reply[3]), text_of(reply[2]))
 
     async def renew(self, lease: Lease, *, ttl_s: float) -> str | None:
         """Prolong the lease, in the next group commit; see `Journal.renew`."""
-        return await self._commit.renew(lease, _ms(ttl_s))
+        return await self._commit.renew(lease, ms_of(ttl_s))
 
     async def release(self, lease: Lease, *, due_in_s: float | None = 0.0) -> None:
         """Write what is buffered and give the lease back; nothing happens when it is not held any more."""
@@ -165,8 +175,8 @@ class RedisJournal:
             await self._commit.barrier(lease, durable=False)
         except Fenced:
             return
-        keys = _keys(lease.run_id)
-        delay = "" if due_in_s is None else _ms(due_in_s)
+        keys = keys_of(lease.run_id)
+        delay = "" if due_in_s is None else ms_of(due_in_s)
         try:
             await self._run(scripts.RELEASE, (keys.run, keys.due), lease.run_id, lease.epoch, lease.token, delay)
         finally:
@@ -184,7 +194,7 @@ class RedisJournal:
     async def read(self, run_id: str, *, after: str = "", limit: int | None = None) -> list[Stored]:
         """Return stored events; see `Journal.read`."""
         _, entries = await self._entries(run_id, after, limit)
-        return [_stored(entry) for entry in entries]
+        return [stored_of(entry) for entry in entries]
 
     async def follow(self, run_id: str, *, after: str = "") -> AsyncIterator[Stored]:
         """Yield events, live; see `Journal.follow`. Raises JournalUnavailable when Redis stays away."""
@@ -201,12 +211,12 @@ class RedisJournal:
                     if last and order_of(entry[0]) <= order_of(last):
                         continue
                     last = entry[0]
-                    stored = _stored(entry)
+                    stored = stored_of(entry)
                     yield stored
                     if isinstance(stored.event, _FINAL_TYPES):
                         return
                 if follower is None:
-                    follower = Follower(_keys(run_id).journal, last)
+                    follower = Follower(keys_of(run_id).journal, last)
                     self._reader.join(follower)
                 entries = await follower.batch()
         finally:
@@ -215,58 +225,73 @@ class RedisJournal:
 
     async def record(self, run_id: str) -> RunRecord:
         """Return the run's summary; see `Journal.record`."""
-        row = await self._read("HMGET", _keys(run_id).run, *scripts.RECORD_FIELDS)
+        row = await self._read("HMGET", keys_of(run_id).run, *scripts.RECORD_FIELDS)
         if row[0] is None:
             raise RunNotFound(run_id=run_id)
-        return _record(run_id, row)
+        return record_of(run_id, row)
 
     async def runs(
         self, tenant: str, *, status: Status | None = None, agent: str | None = None, before: str = "", limit: int = 50
     ) -> list[RunRecord]:
         """List a tenant's runs; see `Journal.runs`."""
-        key = scripts.runs_key(shard_of_tenant(tenant), tenant)
-        found: list[RunRecord] = []
-        cursor = before
-        while len(found) < limit:
-            since = created_ms_of(cursor) if cursor else 0
-            reply = await self._read(
-                "EVALSHA", scripts.LIST.sha, 1, key, cursor, since, limit - len(found), _LIST_SCAN, status or "",
-                agent or "",
-            )  # fmt: skip
-            found += [_record(run_id.decode(), row) for run_id, row in reply[1]]
-            cursor = reply[0].decode()
-            if not cursor:
-                break
-        return found
+        return await self._lists.runs(tenant, status, agent, before, limit)
 
     async def artifact(self, run_id: str, artifact_id: str) -> str | None:
         """Return an artifact; see `Journal.artifact`."""
         try:
-            return _text(await self._read("HGET", _keys(run_id).artifacts, artifact_id))
+            return text_of(await self._read("HGET", keys_of(run_id).artifacts, artifact_id))
         except RunNotFound:
             return None
 
+    async def snapshot(self, run_id: str) -> Snapshot:
+        """Copy a run; see `Journal.snapshot`."""
+        keys = keys_of(run_id)
+        names = (keys.run, keys.journal, keys.artifacts)
+        reply = await self._read("EVALSHA", scripts.SNAPSHOT.sha, len(names), *names)
+        if reply is None:
+            raise RunNotFound(run_id=run_id)
+        row, entries, pieces = reply
+        texts = [each.decode() for each in pieces]
+        artifacts = dict(zip(texts[::2], texts[1::2], strict=True))
+        return Snapshot(record_of(run_id, row), tuple(stored_of(entry_of(each)) for each in entries), artifacts)
+
     async def request_cancel(self, run_id: str, reason: str) -> None:
         """Ask the owner to stop; the first request's reason stays. See `Journal.request_cancel`."""
-        keys = _keys(run_id)
-        if await self._run(scripts.CANCEL, (keys.run, keys.due), run_id, one_line(reason)) == b"missing":
+        keys = keys_of(run_id)
+        reply = await self._run_durably(scripts.CANCEL, (keys.run, keys.due), run_id, one_line(reason))
+        if reply == b"missing":
             raise RunNotFound(run_id=run_id)
 
+    def on_turn(self, call: Callable[[str, Priority], None] | None) -> None:
+        """Have `call` told of runs whose turn has come; see `Journal.on_turn`."""
+        self._commit.on_turn = call
+
     async def due(self, *, limit: int = 100) -> list[str]:
-        """Return due runs; see `Journal.due`. Shards take turns in being asked first."""
-        peeks = [("ZRANGE", scripts.due_key(shard), 0, 0, "WITHSCORES") for shard in range(SHARDS)]
-        now, *heads = await self._read_each(("TIME",), *peeks)
-        now_ms = int(now[0]) * 1000 + int(now[1]) // 1000
-        ready = [shard for shard, head in enumerate(heads) if head and float(head[1]) <= now_ms]
-        self._turn += 1
-        found: list[str] = []
-        for offset in range(len(ready)):
-            key = scripts.due_key(ready[(self._turn + offset) % len(ready)])
-            reply = await self._run(scripts.DUE, (key,), limit - len(found), PUSH_BACK_MS)
-            found += [run_id.decode() for run_id in reply]
-            if len(found) >= limit:
-                break
-        return found
+        """Return due runs; see `Journal.due`."""
+        return [run_id for run_id, _ in await self._lists.due_runs(limit)]
+
+    async def due_runs(self, *, limit: int = 100) -> list[tuple[str, Priority]]:
+        """Return due runs with their priorities; see `Journal.due`."""
+        return await self._lists.due_runs(limit)
+
+    async def waiting(self, tenant: str, *, before: str = "", limit: int = 50) -> list[str]:
+        """Return a tenant's waiting runs; see `Journal.waiting`."""
+        return await self._lists.waiting(tenant, before, limit)
+
+    async def list_ended(self, before_ms: int, limit: int) -> list[str]:
+        """Return finished runs; see `Journal.list_ended`."""
+        return await self._lists.ended(before_ms, limit)
+
+    async def delete(self, run_id: str, *, listed_s: float = 0.0) -> None:
+        """Remove a finished run; see `Journal.delete`."""
+        keys = keys_of(run_id)
+        names = (keys.run, keys.journal, keys.artifacts, keys.due, scripts.ended_key(shard_of(run_id)))
+        if await self._run(scripts.DELETE, names, run_id, ms_of(listed_s)) == b"running":
+            raise Misuse(f"run {run_id} has not ended, so it cannot be deleted: cancel it first")
+
+    async def room(self) -> float | None:
+        """Return how full Redis is; see `Journal.room`."""
+        return await self._room.share()
 
     async def aclose(self) -> None:
         """Write what is buffered, as far as the server takes it in time, and close the connections."""
@@ -288,12 +313,19 @@ class RedisJournal:
             await self.connect()
         return await self._writes.call("EVALSHA", script.sha, len(keys), *keys, *arguments, timeout_s=self._timeout_s)
 
+    async def _run_durably(self, script: scripts.Script, keys: tuple[str, ...], *arguments: Any) -> Any:
+        """Run a transition that a caller is told of: stored in the declared mode, or refused without a long wait."""
+        if self._facts is None:
+            await self.connect()
+        command = ("EVALSHA", script.sha, len(keys), *keys, *arguments)
+        return await self._writes.call(*command, timeout_s=self._timeout_s, durable=True, patient=False)
+
     async def _read(self, *command: Any) -> Any:
         """Run a command on the connection for reading."""
-        (reply,) = await self._read_each(command)
+        (reply,) = await self._read_each([command])
         return reply
 
-    async def _read_each(self, *commands: Command) -> list[Any]:
+    async def _read_each(self, commands: Sequence[Command]) -> list[Any]:
         """Run commands in this order on the connection for reading."""
         if self._facts is None:
             await self.connect()
@@ -301,11 +333,12 @@ class RedisJournal:
 
     async def _entries(self, run_id: str, after: str, limit: int | None) -> tuple[str, list[Entry]]:
         """Return the status and then the entries behind `after`: a final status means that no entry is missing."""
-        keys = _keys(run_id)
+        keys = keys_of(run_id)
         start = "({}-{}".format(*parse_event_id(after)) if after else "-"
         count = () if limit is None else ("COUNT", limit)
-        status, raw = await self._read_each(("HGET", keys.run, "status"), ("XRANGE", keys.journal, start, "+", *count))
-        if status is None:
+        asked = ("HMGET", keys.run, "status", "archived"), ("XRANGE", keys.journal, start, "+", *count)
+        (status, archived), raw = await self._read_each(asked)
+        if status is None or archived:
             raise RunNotFound(run_id=run_id)
         return status.decode(), [entry_of(each) for each in raw]
 
@@ -323,28 +356,4 @@ class RedisJournal:
                 raise JournalUnavailable(f"Redis refuses the scripts: {reply}") from reply
 
 
-def _keys(run_id: str) -> scripts.Keys:
-    return scripts.keys_of(shard_of(run_id), run_id)
-
-
-def _ms(seconds: float) -> int:
-    return max(0, int(seconds * 1000))
-
-
-def _text(value: bytes | None) -> str | None:
-    return None if value is None else value.decode()
-
-
-def _stored(entry: Entry) -> Stored:
-    return Stored(entry[0], decode(entry[1]))
-
-
-def _record(run_id: str, row: list[bytes | None]) -> RunRecord:
-    tenant, agent, status, reason, epoch, step, created, updated = [(each or b"").decode() for each in row]
-    return RunRecord(
-        run_id, tenant, agent, _STATUSES[status], reason or None, int(epoch), int(step), int(created), int(updated)
-    )
-
-
-_STATUSES: dict[str, Status] = {each: each for each in get_args(Status)}
 _FINAL_TYPES = get_args(FinalEvent)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
 from loopwright.errors import JournalError, LoopwrightError
-from loopwright.memory.journal.contract import Journal, Lease
+from loopwright.memory.journal.contract import Created, Journal, Lease
 from loopwright.memory.journal.ids import new_run_id
 from loopwright.planner.events import (
     BudgetReached,
@@ -79,7 +79,7 @@ class TwoJournals(RuleBasedStateMachine):
     def create(self, tenant: str) -> str:
         run_id = new_run_id(tenant)
         event = RunCreated(run_id, tenant, "clerk", "hash", "task")
-        assert self.both(lambda journal, _: journal.create(event)) == [None, None]
+        assert self.both(lambda journal, _: journal.create(event)) == [Created(run_id), Created(run_id)]
         self.known.add(run_id)
         return run_id
 
