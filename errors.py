@@ -12,6 +12,7 @@
     │   ├── WebhookRefused  ScheduleInvalid  ScheduleNotFound  ScheduleExists
     │   ├── ExtraMissing
     │   ├── Unauthorized  ScopeMissing  RateLimited  KeyNotFound  ApprovalNotFound
+    │   ├── ApprovalVoid  EditInvalid
     │   ├── ApiRefused
     │   └── RequestError: RequestInvalid  BodyInvalid  BodyTooLarge  BodyTooSlow  MediaTypeUnsupported
     │                     NoSuchRoute  MethodNotAllowed  ArtifactNotFound
@@ -607,6 +608,25 @@ class ApprovalNotFound(ForCaller):
 
     template: ClassVar[str] = "nothing called {approval_id!r} waits for a decision"
     approval_id: str
+
+
+@dataclass(eq=False)
+class ApprovalVoid(ForCaller):
+    """A decision about a call does not hold: it names something else, came too late, or another one was first."""
+
+    template: ClassVar[str] = "the decision about call {call_id} of run {run_id} is void: {problem}"
+    run_id: str
+    call_id: str
+    problem: str
+
+
+@dataclass(eq=False)
+class EditInvalid(ForCaller):
+    """The arguments that a person wants a tool to be called with instead break the tool's schema."""
+
+    template: ClassVar[str] = "call {call_id} cannot be made with these arguments: {problems}"
+    call_id: str
+    problems: str
 
 
 @dataclass(eq=False)

@@ -33,6 +33,8 @@ class Budget(NamedTuple):
         cost: Money.
         last_turn_ms: Moment, in milliseconds since 1970, at which the last turn is announced.
         deadline_ms: Moment at which the run expires.
+
+    The two moments are those of a run that never waits for a person; `RunState.paused_ms` puts them off.
     """
 
     steps: float = math.inf
@@ -68,7 +70,7 @@ def reached(state: RunState, budget: Budget, now_ms: int) -> str | None:
         return "tool_calls"
     if tokens.cost >= budget.cost:
         return "cost"
-    return "deadline" if now_ms >= budget.last_turn_ms else None
+    return "deadline" if now_ms - state.paused_ms >= budget.last_turn_ms else None
 
 
 def spent(tokens: Tokens) -> int:
@@ -76,9 +78,11 @@ def spent(tokens: Tokens) -> int:
     return tokens.prompt - tokens.cached + tokens.completion
 
 
-def seconds_left(budget: Budget, now_ms: int) -> float | None:
+def seconds_left(state: RunState, budget: Budget, now_ms: int) -> float | None:
     """Return the seconds until the deadline, negative behind it; `None` when the run has no deadline."""
-    return None if budget.deadline_ms == math.inf else (budget.deadline_ms - now_ms) / 1000
+    if budget.deadline_ms == math.inf:
+        return None
+    return (budget.deadline_ms + state.paused_ms - now_ms) / 1000
 
 
 def remaining(state: RunState, budget: Budget, now_ms: int) -> dict[str, float | int]:
@@ -93,7 +97,7 @@ def remaining(state: RunState, budget: Budget, now_ms: int) -> dict[str, float |
     if budget.cost < math.inf:
         left["max_cost"] = max(budget.cost - state.tokens.cost, 1e-9)
     if budget.deadline_ms < math.inf:
-        left["deadline_s"] = max((budget.deadline_ms - now_ms) / 1000, 0.001)
+        left["deadline_s"] = max((budget.deadline_ms + state.paused_ms - now_ms) / 1000, 0.001)
     return left
 
 

@@ -24,7 +24,7 @@ from .together import together
 
 if TYPE_CHECKING:
     from ..agents.agent import Agent
-    from .loop import Review, RunLoop
+    from .loop import RunLoop
 
 REFUSAL_TOKENS = 500
 """Room for the reason why a call was not made; it may quote the model."""
@@ -102,11 +102,10 @@ class CallRunner:
             await asyncio.gather(*self._dropped, return_exceptions=True)
             self._dropped.clear()
 
-    async def review(self, each: OpenCall, ask: "Review") -> ev.CallReviewed | None:
-        """Ask whether a call may be made; a call that cannot be made anyway is not worth the question."""
-        if self._prepare(each) is None:
-            return None
-        return await ask(each.call)
+    def refuse_hopeless(self, call_ids: Sequence[str]) -> bool:
+        """Finish those of these calls that cannot be made anyway: they are not worth a question to a person."""
+        asked = [each for each in self._loop.state.open if each.call.id in call_ids]
+        return len([ready for each in asked if (ready := self._prepare(each))]) < len(asked)
 
     def _prepare(self, each: OpenCall) -> Prepared | None:
         """Validate a call; one that cannot be made is finished here with what the model needs to know."""

@@ -214,6 +214,7 @@ class CallFinished:
         size: Length of the full result in characters.
         latency_ms: Wall time of the call.
         usage: Tokens spent inside the call, by a run of an agent used as a tool.
+        by: Who said what became of the call, when a person settled a doubt.
     """
 
     call_id: str
@@ -224,6 +225,7 @@ class CallFinished:
     size: int = 0
     latency_ms: int = 0
     usage: Tokens | None = None
+    by: str = ""
     type: Literal["call.finished"] = "call.finished"
 
 
@@ -307,18 +309,25 @@ class RunWaiting:
         reason: What it waits for.
         call_ids: The calls that are waited for.
         expires_ms: Moment at which nobody needs to answer any more; `None`: never.
+        at_ms: When it fell asleep, by the worker's clock; 0: not told.
     """
 
     reason: Literal["approval", "in_doubt", "tool", "timer"]
     call_ids: tuple[str, ...] = ()
     expires_ms: int | None = None
+    at_ms: int = 0
     type: Literal["run.waiting"] = "run.waiting"
 
 
 @value
 class RunResumed:
-    """What a waiting run waited for has come."""
+    """The run is looked at again: what it waited for has come, or it is time to see whether it has.
 
+    Attributes:
+        at_ms: When, by the worker's clock; 0: not told.
+    """
+
+    at_ms: int = 0
     type: Literal["run.resumed"] = "run.resumed"
 
 

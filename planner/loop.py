@@ -8,6 +8,7 @@ knows journals and endpoints by their contracts only.
 
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -22,13 +23,14 @@ from .decision import check_side_turn, read_decision
 from .keeper import LeaseKeeper
 from .next import Ask, Call, Done, Move, Record, Sleep, next_move, shorten
 from .reader import DecisionReader
-from .state import RunState, apply
+from .state import PEOPLE, RunState, apply
 from .voting import vote
 
 if TYPE_CHECKING:
     from ..agents.agent import Agent
     from ..agents.resources import ResourcePool
     from ..tools.context import ChildRun, Context
+    from .remote import RemoteTools
 
 Review = Callable[[ev.ToolCall], Awaitable[ev.CallReviewed | None]]
 
@@ -95,8 +97,15 @@ class Surroundings:
         on_delta: Sees the model's text as it arrives: (step, delta). Transient, never stored.
         on_progress: Sees what tools report: (call id, text, fraction). Transient, never stored.
         lease_s: Seconds that this process may be silent before another may take its runs.
+        connect: Opens the endpoint of a model that an agent used as a tool names; `None`: as the environment says.
+        history: Returns what was said in a run's thread before; asked once, when the run starts.
+        stop: Asked at every step boundary; a reason (`drain`, `stepped`) hands the run over to whoever comes next.
+        max_losses: Workers that may die of a run in a row before it fails as poison.
+        model_patience_s: Seconds for which a run waits for a model that is away, before it fails; `None`: not at all.
         follows_endpoint: Agents used as tools ask `endpoint` too, even if they name a model.
         is_abandoned: Whether this is a child run whose parent was lost to another worker.
+        approval_ttl_s: Seconds after which an approval that nobody gave expires; `None`: never.
+        remote: Sends calls of tools with a `queue` to the workers that listen there; `None`: they run here.
     """
 
     endpoint: Endpoint
@@ -110,8 +119,15 @@ class Surroundings:
     on_delta: Callable[[int, Delta], None] | None = None
     on_progress: Callable[[str, str, float | None], None] | None = None
     lease_s: float = 15.0
+    connect: Callable[[str], AbstractAsyncContextManager[Endpoint]] | None = None
+    history: Callable[[RunState], Awaitable[tuple[ev.Said, ...]]] | None = None
+    stop: Callable[[], str | None] | None = None
+    max_losses: int = 3
+    model_patience_s: float | None = None
     follows_endpoint: bool = True
     is_abandoned: Callable[[], bool] | None = None
+    approval_ttl_s: float | None = None
+    remote: "RemoteTools | None" = None
 
 
 @dataclass(slots=True)
@@ -149,6 +165,7 @@ class RunLoop:
         self.budget = budget_of(state.created)
         self.sampling = Sampling(temperature=blueprint.agent.temperature)
         self.keeper: LeaseKeeper | None = None
+        self.check_in_s: float | None = None
         self._calls = CallRunner(self)
         self._carry_out: dict[type, Callable[[Any], Awaitable[bool]]] = {
             Ask: self._ask,
@@ -159,7 +176,7 @@ class RunLoop:
         }
 
     async def drive(self) -> RunState:
-        """Take moves until the run is final or waits; every event is stored when this returns.
+        """Take moves until the run is final, waits or is handed over; every event is stored when this returns.
 
         Raises:
             CancelRequested: Somebody has asked for the run's end.
@@ -168,7 +185,7 @@ class RunLoop:
             JournalUnavailable: Events could not be stored.
         """
         try:
-            while True:
+            while not self._let_go():
                 move = self._next()
                 if not await self._carry_out[type(move)](move):
                     break
@@ -176,6 +193,16 @@ class RunLoop:
             await self._calls.drop_early()
         await self.checkpoint(durable=True)
         return self.state
+
+    def _let_go(self) -> bool:
+        """Hand the run over if the process wants that; only between two steps, when no call is open."""
+        if self.around.stop is None or self.state.open or self.state.is_final:
+            return False
+        reason = self.around.stop()
+        if reason is None:
+            return False
+        self.append(ev.RunReleased(reason, at_ms=self.around.now_ms()))
+        return True
 
     def append(self, *events: ev.Event, artifacts: Mapping[str, str] | None = None) -> None:
         """Fold events into the state and hand them to the journal, in this order."""
@@ -198,7 +225,17 @@ class RunLoop:
 
     def seconds_left(self) -> float | None:
         """Return the seconds until the run's deadline, or `None`."""
-        return seconds_left(self.budget, self.around.now_ms())
+        return seconds_left(self.state, self.budget, self.around.now_ms())
+
+    def due_in_s(self) -> float | None:
+        """Return the seconds after which somebody must look at the run although nothing came for it; `None`: never."""
+        state = self.state
+        if state.status == "waiting" and state.reason in PEOPLE:
+            return None if state.expires_ms is None else max((state.expires_ms - self.around.now_ms()) / 1000, 0.0)
+        left = self.seconds_left()
+        if state.status == "waiting" and state.reason == "tool" and self.check_in_s is not None:
+            return self.check_in_s if left is None else min(left, self.check_in_s)
+        return left
 
     def _next(self) -> Move:
         window = self.around.endpoint.context_tokens
@@ -216,17 +253,28 @@ class RunLoop:
 
     async def _sleep(self, move: Sleep) -> bool:
         """Ask the process's own reviewer; without a decision the run waits."""
-        if self.around.review and move.reason == "approval" and await self._reviewed(move.calls, self.around.review):
-            return True
-        self.append(ev.RunWaiting(move.reason, move.calls))
+        now, expires = self.around.now_ms(), None
+        if move.reason == "approval":
+            if self._calls.refuse_hopeless(move.calls):
+                return True
+            if self.around.review and await self._reviewed(move.calls, self.around.review):
+                return True
+            expires = self._question_ends_ms(now)
+        self.append(ev.RunWaiting(move.reason, move.calls, expires, now))
         return False
+
+    def _question_ends_ms(self, now_ms: int) -> int | None:
+        if self.state.expires_ms is not None:
+            return self.state.expires_ms
+        ttl_s = self.around.approval_ttl_s
+        return None if ttl_s is None else now_ms + int(ttl_s * 1000)
 
     async def _reviewed(self, call_ids: tuple[str, ...], review: Review) -> bool:
         """Return whether something was decided about these calls."""
         await self.checkpoint(durable=True)
         decided = False
         for each in self.state.open:
-            if each.call.id in call_ids and (decision := await self._calls.review(each, review)):
+            if each.call.id in call_ids and (decision := await review(each.call)):
                 self.append(decision)
                 decided = True
         return decided

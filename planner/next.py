@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple
 from ..inference.constraints.decision import DecisionConstraint
 from ..inference.endpoint import Message
 from . import events as ev
+from .approvals import needs_review
 from .blueprint import Blueprint
 from .budget import Budget, last_turn_notice, reached
 from .compaction import compact, is_due
@@ -27,6 +28,7 @@ MAX_REJECTIONS = 3
 PLAN_REQUEST = "Before you act, give a short plan as your answer: one line for each step. Call no tool yet."
 REFLECT_REQUEST = "That failed. Say in your answer what went wrong and what to try instead. Call no tool yet."
 CARRY_ON = "Now carry on with the task."
+NOT_APPROVED = "Nobody approved this call in time, so it was not made."
 LOOP_NOTICE = "You made the same call several times with the same result. Do something else, or answer."
 
 
@@ -80,12 +82,12 @@ def next_move(blueprint: Blueprint, state: RunState, budget: Budget, now_ms: int
     """
     if state.is_final:
         return _DONE
-    if now_ms >= budget.deadline_ms:
+    if now_ms - state.paused_ms >= budget.deadline_ms:
         passed = (budget.deadline_ms - state.created.created_ms) / 1000
         doubts = open_doubts(state, "the run expired before the result was stored")
         return Record((*doubts, ev.RunExpired(f"the deadline of {passed:g} s passed")))
     if state.open:
-        return _calls(blueprint, state)
+        return _calls(blueprint, state, now_ms)
     if state.rejections >= MAX_REJECTIONS:
         return Record((_gave_up(state),))
     if state.recent and (looped := _loop(state)):
@@ -95,23 +97,24 @@ def next_move(blueprint: Blueprint, state: RunState, budget: Budget, now_ms: int
     return _ask(blueprint, state, budget, now_ms)
 
 
-def _calls(blueprint: Blueprint, state: RunState) -> Move:
+def _calls(blueprint: Blueprint, state: RunState, now_ms: int) -> Move:
     if len(state.open) == 1 and state.open[0].call.tool in blueprint.early:
         return Call(state.open)
     open_calls = [each for each in state.open if not each.finished]
     doubtful = [each.call.id for each in open_calls if each.in_doubt]
-    unreviewed = [each.call.id for each in open_calls if _needs_review(blueprint, each)]
-    ready = tuple([each for each in open_calls if not each.in_doubt and each.call.id not in unreviewed])
+    unreviewed = [each.call for each in open_calls if needs_review(blueprint, each)]
+    ready = tuple([each for each in open_calls if not each.in_doubt and each.call not in unreviewed])
     if ready:
         return Call(ready)
+    if unreviewed and state.expires_ms is not None and now_ms >= state.expires_ms:
+        return Record(tuple([_not_approved(call) for call in unreviewed]))
     if doubtful:
         return Sleep("in_doubt", tuple(doubtful))
-    return Sleep("approval", tuple(unreviewed))
+    return Sleep("approval", tuple([call.id for call in unreviewed]))
 
 
-def _needs_review(blueprint: Blueprint, each: OpenCall) -> bool:
-    tool = blueprint.tools.get(each.call.tool)
-    return tool is not None and tool.approval and each.reviewed is None
+def _not_approved(call: ev.ToolCall) -> ev.CallFinished:
+    return ev.CallFinished(call.id, call.tool, NOT_APPROVED, "approval_expired", None, len(NOT_APPROVED))
 
 
 def _gave_up(state: RunState) -> ev.RunFailed:

@@ -21,6 +21,12 @@ RECENT_CALLS = 24
 REPEATS = 3
 """The same call with the same result so many times is a loop: the model is nudged, and stopped when it goes on."""
 
+PEOPLE = ("approval", "in_doubt")
+"""What a run waits for when it waits for a person."""
+
+EDITED = "A person changed the arguments of call {} before it was made. They were: {}"
+"""What the model reads behind the observations of a step."""
+
 RECALLED_TEXT = 600
 """Characters of an invalid reply that stay in the prompt; the journal keeps all of it."""
 
@@ -73,6 +79,10 @@ class RunState(NamedTuple):
         planned: Whether the plan was made.
         reflected: Step after which the model last reflected.
         truncated: Whether some result is only partly shown, so that `read_artifact` is offered.
+        asked_ms: When a person was first asked about a call of this step; 0: nobody was.
+        expires_ms: When that question expires; `None`: never.
+        paused_ms: Milliseconds for which the run has waited for people; they do not count against its deadline.
+        paused_since_ms: When the present wait for a person began; 0: there is none.
     """
 
     created: ev.RunCreated
@@ -102,6 +112,10 @@ class RunState(NamedTuple):
     planned: bool = False
     reflected: int = 0
     truncated: bool = False
+    asked_ms: int = 0
+    expires_ms: int | None = None
+    paused_ms: int = 0
+    paused_since_ms: int = 0
 
     @property
     def is_final(self) -> bool:
@@ -169,7 +183,7 @@ def _claimed(state: RunState, event: ev.RunClaimed) -> RunState:
     return state.changed(
         status="running" if state.status == "queued" else state.status,
         attempts=state.attempts + 1,
-        losses=state.losses + (state.is_held and state.status == "running"),
+        losses=state.losses + state.is_held,
         is_held=True,
     )
 
@@ -235,8 +249,7 @@ def _intended(state: RunState, event: ev.CallIntended) -> RunState:
 def _reviewed(state: RunState, event: ev.CallReviewed) -> RunState:
     if event.arguments is None:
         return _update(state, event.call_id, reviewed=event)
-    (decided,) = [each.call for each in state.open if each.call.id == event.call_id] or [None]
-    tool = decided.tool if decided else ""
+    tool = next((each.call.tool for each in state.open if each.call.id == event.call_id), "")
     return _update(state, event.call_id, reviewed=event, call=ev.ToolCall(event.call_id, tool, event.arguments))
 
 
@@ -271,6 +284,9 @@ def _observe(state: RunState, done: tuple[OpenCall, ...]) -> RunState:
             [(each.tool, opened.call.arguments, each.text) for each, opened in zip(finished, done, strict=True)]
         )
         all_failed, was_cut = all(each.error for each in finished), any(each.artifact for each in finished)
+    for opened in done:
+        if opened.reviewed and opened.reviewed.arguments is not None:
+            text = f"{text}\n{render_notice(EDITED.format(opened.call.id, opened.call.arguments))}"
     tokens = state.tokens
     for each in finished:
         if each.usage:
@@ -284,6 +300,8 @@ def _observe(state: RunState, done: tuple[OpenCall, ...]) -> RunState:
         failures=state.failures + 1 if all_failed else 0,
         truncated=state.truncated or was_cut,
         tokens=tokens,
+        asked_ms=0,
+        expires_ms=None,
     )
 
 
@@ -335,11 +353,21 @@ def _stub(call: ev.CallFinished, artifacts: Any) -> ev.CallFinished:
 
 
 def _waiting(state: RunState, event: ev.RunWaiting) -> RunState:
-    return state.changed(status="waiting", reason=event.reason, is_held=False, losses=0)
+    state = state.changed(status="waiting", reason=event.reason, is_held=False, losses=0)
+    if event.reason not in PEOPLE:
+        return state
+    return state.changed(
+        paused_since_ms=event.at_ms,
+        asked_ms=state.asked_ms or event.at_ms,  # looking at the run in between does not prolong the question
+        expires_ms=event.expires_ms if state.expires_ms is None else state.expires_ms,
+    )
 
 
 def _resumed(state: RunState, event: ev.RunResumed) -> RunState:
-    return state.changed(status="running", reason=None, is_held=True)
+    passed = event.at_ms - state.paused_since_ms if state.paused_since_ms else 0
+    return state.changed(
+        status="running", reason=None, is_held=True, paused_since_ms=0, paused_ms=state.paused_ms + max(passed, 0)
+    )
 
 
 def _succeeded(state: RunState, event: ev.RunSucceeded) -> RunState:

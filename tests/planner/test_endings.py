@@ -9,11 +9,12 @@ from pydantic import BaseModel, field_validator
 from loopwright import Limits, RunResult, ToolError, resume_run, review_call, run_agent, settle_call, tool
 from loopwright.errors import (
     AgentChanged,
+    ApprovalNotFound,
+    ApprovalVoid,
     ContextTooLong,
     EndpointRefused,
     EndpointUnavailable,
     Fenced,
-    Misuse,
     RunBusy,
     StreamRunaway,
 )
@@ -209,12 +210,12 @@ def test_answers_to_questions_that_were_not_asked_are_refused() -> None:
     first = run(agent, call("pay", amount=3), journal=journal)
 
     async def wrong() -> None:
-        with pytest.raises(Misuse, match="not open"):
+        with pytest.raises(ApprovalNotFound):
             await review_call(journal, first.run_id, "9.9", approved=True)
-        with pytest.raises(Misuse, match="not in doubt"):
+        with pytest.raises(ApprovalVoid, match="not in doubt"):
             await settle_call(journal, first.run_id, "1.1", result="paid")
         await review_call(journal, first.run_id, "1.1", approved=True)
-        with pytest.raises(Misuse, match="does not wait"):
+        with pytest.raises(ApprovalVoid, match="approved before"):
             await review_call(journal, first.run_id, "1.1", approved=False)
 
     asyncio.run(wrong())
@@ -241,20 +242,26 @@ def test_a_call_in_doubt_is_settled_by_a_person_and_never_sent_again(result: str
     assert (result or "This call was not made. The bank says so.") in model.requests[0].messages[-1].content
 
 
-def test_a_waiting_run_is_due_at_its_deadline_and_then_expires() -> None:
+def test_time_spent_waiting_for_a_person_does_not_count_against_the_deadline() -> None:
     now = [1_000.0]
     journal = InMemoryJournal(clock=lambda: now[0])
     agent = payer([])
     object.__setattr__(agent, "limits", Limits(deadline_s=60))
     first = run(agent, call("pay", amount=3), journal=journal, now_ms=lambda: int(now[0] * 1000))
     assert asyncio.run(journal.due()) == []
-    now[0] += 61
-    assert asyncio.run(journal.due()) == [first.run_id]
-    model = ScriptedEndpoint([])
+    now[0] += 3_600
+    assert asyncio.run(journal.due()) == []
+    asyncio.run(review_call(journal, first.run_id, "1.1", approved=True))
+
+    def reply(_request: Any) -> str:
+        now[0] += 61
+        return call("lookup", key="a")
+
+    model = ScriptedEndpoint([reply])
     second = asyncio.run(
         resume_run(agent, first.run_id, journal=journal, endpoint=model, now_ms=lambda: int(now[0] * 1000))
     )
-    assert second.status == "expired"
+    assert (second.status, second.state.tool_calls, second.state.paused_ms) == ("expired", 2, 3_600_000)
 
 
 def test_a_run_of_another_definition_stays_due_for_a_worker_that_has_the_right_one() -> None:
