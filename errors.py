@@ -12,7 +12,7 @@
     │   ├── WebhookRefused  ScheduleInvalid  ScheduleNotFound  ScheduleExists
     │   ├── ExtraMissing
     │   ├── Unauthorized  ScopeMissing  RateLimited  KeyNotFound  ApprovalNotFound
-    │   ├── ApprovalVoid  EditInvalid
+    │   ├── ApprovalVoid  EditInvalid  ForkInvalid
     │   ├── ApiRefused
     │   └── RequestError: RequestInvalid  BodyInvalid  BodyTooLarge  BodyTooSlow  MediaTypeUnsupported
     │                     NoSuchRoute  MethodNotAllowed  ArtifactNotFound
@@ -627,6 +627,16 @@ class EditInvalid(ForCaller):
     template: ClassVar[str] = "call {call_id} cannot be made with these arguments: {problems}"
     call_id: str
     problems: str
+
+
+@dataclass(eq=False)
+class ForkInvalid(ForCaller):
+    """A run cannot be forked behind this step."""
+
+    template: ClassVar[str] = "run {run_id} cannot be forked behind step {step}: {problem}"
+    run_id: str
+    step: int
+    problem: str
 
 
 @dataclass(eq=False)

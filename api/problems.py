@@ -71,9 +71,8 @@ KINDS: dict[str, Kind] = {
     "RateLimited": Kind(429, "Too many requests", "Wait for the seconds in Retry-After."),
     "KeyNotFound": Kind(404, "No such key", "`loopwright keys list` lists the keys."),
     "ApprovalNotFound": Kind(404, "No such approval", "GET /v1/approvals lists what waits for a decision."),
-    "ApprovalVoid": Kind(
-        409, "Decision void", "Get the approval again and decide about what it asks now."
-    ),
+    "ApprovalVoid": Kind(409, "Decision void", "Get the approval again and decide about what it asks now."),
+    "ForkInvalid": Kind(422, "Fork impossible", "Fork behind a step whose calls all have results; its events tell."),
     "EditInvalid": Kind(422, "Arguments invalid", "Correct the arguments; GET /v1/agents has the tool's schema."),
     "PepperMismatch": Kind(
         503, "Keys cannot be checked", "Whoever runs this server must give each host the same LOOPWRIGHT_PEPPER."
@@ -103,6 +102,7 @@ def problem_of(error: er.LoopwrightError, request_id: str = "") -> Problem:
         remedy=kind.remedy,
         retryable=error.retryable and not is_internal,
         errors=[] if is_internal else _fields_of(error),
+        facts={} if is_internal else error.facts,
         request_id=request_id,
     )
 
