@@ -10,6 +10,13 @@ from redis.asyncio import Redis
 from .client import make_client
 from .connect import open_redis
 from .journal.contract import Journal
+from .keys import Keys
+from .live import LiveFeed
+from .metrics import Metrics
+from .outbox import Outbox
+from .pepper import Pepper
+from .rate_limit import RateLimits
+from .threads import Threads
 
 if TYPE_CHECKING:
     from ..settings import Settings
@@ -21,11 +28,23 @@ class Store:
 
     Attributes:
         journal: The runs.
+        threads: Conversations.
+        keys: API keys.
+        limits: How often each key may ask.
+        metrics: Counts of all processes.
+        outbox: Webhooks that are owed.
+        live: What nobody keeps, such as text while it is written.
         client: Shared by the stores beside the journal; replies are bytes. Errors: `client.translated`.
         url: Leads to the Redis of all of them.
     """
 
     journal: Journal
+    threads: Threads
+    keys: Keys
+    limits: RateLimits
+    metrics: Metrics
+    outbox: Outbox
+    live: LiveFeed
     client: Redis
     url: str
 
@@ -41,7 +60,19 @@ async def open_store(settings: "Settings") -> AsyncIterator[Store]:
     """
     async with open_redis(settings) as found:
         client = make_client(found.url)
+        live = LiveFeed(client)
         try:
-            yield Store(journal=found.journal, client=client, url=found.url)
+            yield Store(
+                journal=found.journal,
+                threads=Threads(client, retention_s=settings.retention_s),
+                keys=Keys(client, Pepper.of(settings)),
+                limits=RateLimits(client),
+                metrics=Metrics(client),
+                outbox=Outbox(client),
+                live=live,
+                client=client,
+                url=found.url,
+            )
         finally:
+            await live.aclose()
             await client.aclose()

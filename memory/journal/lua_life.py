@@ -164,14 +164,15 @@ local function leave(tenant, name, id, said, output)
 end
 local function turned(key, id, before, status, last)
   -- The run waits, waits no more, or has ended. -> the run whose turn has come.
-  local of = redis.call('HMGET', key, 'tenant', 'created', 'webhook', 'thread', 'said')
+  local of = redis.call('HMGET', key, 'tenant', 'created', 'webhook', 'thread', 'said', 'reason')
   if status == 'waiting' then
     redis.call('ZADD', tag .. 'waiting:' .. of[1], of[2], id)
   elseif before == 'waiting' then
     redis.call('ZREM', tag .. 'waiting:' .. of[1], id)
   end
   if of[3] and (status == 'waiting' or final[status]) then
-    redis.call('XADD', tag .. 'outbox', '*', 'run', id, 'status', status, 'url', of[3], 'tenant', of[1])
+    redis.call('XADD', tag .. 'outbox', '*', 'run', id, 'tenant', of[1], 'status', status, 'reason', of[6] or '',
+      'url', of[3], 'at', digits(now))
   end
   if not final[status] then return end
   redis.call('ZREM', KEYS[1], id)

@@ -18,7 +18,7 @@ Keys of shard NN (00 to 63, the hash of the tenant; it stands in every run id):
 | {sNN}:thread:<tenant>:<id>:m| stream | messages: role, run, json                                  | retention   |
 | {sNN}:thread:<tenant>:<id>:q| list   | runs that wait for their turn                              | while so    |
 | {sNN}:threads:<tenant>      | zset   | thread -> updated                                          | retention   |
-| {sNN}:outbox                | stream | webhooks owed: run, status, url, tenant                    | until sent  |
+| {sNN}:outbox                | stream | webhooks owed: run tenant status reason url at             | until sent  |
 
 Moments are milliseconds since 1970 by the server's clock. `token` is random, drawn with every claim; `seq` counts
 the batches written under one lease, so a batch that is sent again after a lost answer is recognised, and a server
