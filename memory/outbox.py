@@ -193,10 +193,12 @@ class Outbox:
             return [_delivery(raw) for raw in await self._client.lrange(_dead_key(tenant), 0, max(1, limit) - 1)]
 
     async def backlog(self, tenant: str) -> int:
-        """Return how many runs of the tenant's shard have something to tell."""
+        """Return how many runs of the tenant's shard have something to tell, and new events; 0 means all is settled."""
         tag = _tag(tenant)
-        async with translated():
-            return int(await self._client.zcard(f"{tag}hooks")) + int(await self._client.xlen(f"{tag}outbox"))
+        async with translated(), self._client.pipeline(transaction=True) as pipe:
+            pipe.zcard(f"{tag}hooks")
+            pipe.xlen(f"{tag}outbox")
+            return sum(await pipe.execute())
 
     async def _ask_shards(self, limit: int) -> list[Any]:
         async with self._client.pipeline(transaction=False) as pipe:

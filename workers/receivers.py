@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 _HOST_PORT = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9_.-]+)):([0-9]{1,5})")
 
+_PORTS = frozenset((80, 443, *range(1_024, 65_536)))
+"""Ports of the web, and those that nobody needs a privilege for; not those of mail and the like."""
+
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
@@ -79,8 +82,8 @@ def check_webhook_url(url: str, settings: "Settings") -> "Target":
     except ToolError as exc:
         raise WebhookRefused(url[:200], exc.message) from None
     allowed = read_allowed(settings.webhook_allow)
-    if not 0 < target.port < 65_536:
-        raise WebhookRefused(url[:200], f"port {target.port} does not exist")
+    if target.port not in _PORTS and not allowed.names(target):
+        raise WebhookRefused(url[:200], f"port {target.port} is not one of 80, 443, 1024 and above")
     if allowed.names(target) or is_name(target.host) or _is_reachable(target.host, allowed, is_public(target.host)):
         return target
     raise WebhookRefused(
