@@ -12,7 +12,7 @@ from ..errors import RunBusy, RunExists, TaskInvalid, ToolError
 from ..tools.context import ChildRun, Context
 from . import events as ev
 from .budget import remaining
-from .drive import drive_claim
+from .drive import LONGEST_OUTAGE_PAUSE_S, drive_claim
 from .loop import RunLoop, Surroundings
 from .state import RunState, fold
 from .task import checked_task
@@ -101,7 +101,17 @@ async def _see_through(agent: "Agent[Any]", run_id: str, parent: RunLoop) -> Run
             await asyncio.sleep(BUSY_POLL_S)
         else:
             async with _own(agent, parent) as around:
-                return await drive_claim(agent, claim, around)
+                state = await drive_claim(agent, claim, around)
+            if state.is_final or state.status == "waiting":
+                return state
+            await _pause(parent, state)
+
+
+async def _pause(parent: RunLoop, state: RunState) -> None:
+    """Wait before a child that was handed over is taken up again: its model is away, or this process drains."""
+    await asyncio.sleep(min(LONGEST_OUTAGE_PAUSE_S, 2.0**state.outages) if state.outages else BUSY_POLL_S)
+    while parent.around.stop and parent.around.stop() is not None:
+        await asyncio.sleep(BUSY_POLL_S)
 
 
 @contextlib.asynccontextmanager
@@ -115,7 +125,7 @@ async def _own(agent: "Agent[Any]", parent: RunLoop) -> Any:
     elif isinstance(agent.model, str):
         from ..inference.connect import connect
 
-        async with connect(agent.model) as endpoint:
+        async with (around.connect or connect)(agent.model) as endpoint:
             yield replace(around, endpoint=endpoint)
     else:
         yield replace(around, endpoint=agent.model)
