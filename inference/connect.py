@@ -58,7 +58,9 @@ async def _remote(name: str | None, settings: "Settings") -> "Endpoint":
             name = await asked.first_model()
         finally:
             await asked.aclose()
-    return OpenAICompatibleEndpoint(url, name, api_key=key, context_tokens=settings.model_context_tokens)
+    return OpenAICompatibleEndpoint(
+        url, name, api_key=key, context_tokens=settings.model_context_tokens, max_concurrency=max(256, settings.slots)
+    )
 
 
 def _embedded(name: str | None) -> "Endpoint":

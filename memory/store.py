@@ -15,6 +15,7 @@ from .live import LiveFeed
 from .metrics import Metrics
 from .outbox import Outbox
 from .pepper import Pepper
+from .presence import Presence
 from .rate_limit import RateLimits
 from .threads import Threads
 
@@ -34,6 +35,7 @@ class Store:
         metrics: Counts of all processes.
         outbox: Webhooks that are owed.
         live: What nobody keeps, such as text while it is written.
+        presence: Which workers are there.
         client: Shared by the stores beside the journal; replies are bytes. Errors: `client.translated`.
         url: Leads to the Redis of all of them.
     """
@@ -45,6 +47,7 @@ class Store:
     metrics: Metrics
     outbox: Outbox
     live: LiveFeed
+    presence: Presence
     client: Redis
     url: str
 
@@ -70,6 +73,7 @@ async def open_store(settings: "Settings") -> AsyncIterator[Store]:
                 metrics=Metrics(client),
                 outbox=Outbox(client),
                 live=live,
+                presence=Presence(client),
                 client=client,
                 url=found.url,
             )
