@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .agents import Agent, Limits, Memory, Registry, RunContext, load
+    from .client import AsyncClient, Client
     from .errors import LoopwrightError, RunIncomplete, ToolError
     from .inference.endpoint import Endpoint
     from .planner.answers import review_call, settle_call
@@ -20,6 +21,8 @@ __version__ = "0.1.0"
 
 _HOME = {
     "Agent": "agents",
+    "AsyncClient": "client",
+    "Client": "client",
     "Context": "tools",
     "Endpoint": "inference.endpoint",
     "Limits": "agents",
@@ -45,6 +48,8 @@ _HOME = {
 
 __all__ = [
     "Agent",
+    "AsyncClient",
+    "Client",
     "Context",
     "Endpoint",
     "Limits",

@@ -1,1 +1,7 @@
-"""Clients of the REST API, blocking and asynchronous."""
+"""The Python client of a Loopwright server: typed, patient, the same with and without asyncio."""
+
+from .asynchronous import AsyncClient
+from .blocking import Client
+from .following import Live
+
+__all__ = ["AsyncClient", "Client", "Live"]
