@@ -459,6 +459,7 @@ class RunBusy(JournalError):
     """The run cannot be claimed now: another worker holds a live lease, or it has ended."""
 
     template: ClassVar[str] = "run {run_id} cannot be claimed: {problem}"
+    retryable: ClassVar[bool] = True
     run_id: str = ""
 
 
