@@ -11,13 +11,15 @@ from starlette.routing import Match
 from starlette.types import Receive, Scope, Send
 
 from .. import errors as er
-from .border import REQUEST_ID_KEY, Border
-from .events import EventStreams
+from .border import Border
+from .deps import REQUEST_ID_KEY
 from .openapi import described
 from .problems import MEDIA_TYPE, headers_of, problem_of, request_invalid
 from .service import Service
+from .streams import EventStreams
+from .waiting import Waiters
 
-ROUTES = ("runs", "events", "approvals", "agents", "threads", "schedules")
+ROUTES = ("runs", "events", "approvals", "agents", "threads", "schedules", "webhooks")
 """Files of `api/routes/` whose routes lie below `/v1`."""
 
 OPEN_ROUTES = ("health", "metrics")
@@ -40,6 +42,7 @@ class Api(FastAPI):
         )  # fmt: skip
         self.state.service = service
         self.streams = EventStreams(service)
+        self.waiters = Waiters()
         self._border = Border(super().__call__, service, self.streams)
         for kind, handler in _HANDLERS.items():
             self.add_exception_handler(kind, handler)
@@ -54,6 +57,11 @@ class Api(FastAPI):
             await self._border(scope, receive, send)
         else:
             await super().__call__(scope, receive, send)
+
+    def stop(self) -> None:
+        """End what would not end by itself: streams, and answers that wait for their run."""
+        self.streams.stop()
+        self.waiters.stop()
 
     def openapi(self) -> dict[str, Any]:
         """Return the OpenAPI description, made at first use."""

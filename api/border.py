@@ -13,18 +13,17 @@ import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .. import errors as er
+from .auth import authenticate
 from .body import bounded
-from .deps import CALLER_KEY
+from .deps import CALLER_KEY, REQUEST_ID_KEY
 from .problems import MEDIA_TYPE, headers_of, internal_error, problem_of
 
 if TYPE_CHECKING:
-    from .events import EventStreams
     from .service import Service
+    from .streams import EventStreams
 
 _log = structlog.get_logger(__name__)
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
-REQUEST_ID_KEY = "loopwright.request_id"
-"""Where the request's id stands in its ASGI scope."""
 
 
 class Border:
@@ -48,21 +47,15 @@ class Border:
         sender = _Sender(send, request_id)
         try:
             if scope["path"].startswith("/v1/"):
-                await self._authenticate(scope)
-            if self._streams.wants(scope):
-                await self._streams.open(scope)
-            else:
+                scope[CALLER_KEY] = await authenticate(scope, self._service)
+            if not self._streams.wants(scope):
                 await self._app(scope, await bounded(scope, receive), sender.send)
                 return
+            opened = await self._streams.open(scope)
         except Exception as exc:  # the outermost border of a request
             await sender.fail(exc)
             return
-        await self._streams.serve(scope, receive, send)
-
-    async def _authenticate(self, scope: Scope) -> None:
-        from .auth import authenticate
-
-        scope[CALLER_KEY] = await authenticate(scope, self._service)
+        await self._streams.serve(scope, opened, receive, send)
 
 
 class _Sender:

@@ -5,11 +5,16 @@ from typing import Annotated, Any, cast
 
 from fastapi import Depends, Request
 
+from .auth import check_scope
 from .caller import Caller, Scope
 from .service import Service
 
 CALLER_KEY = "loopwright.caller"
 """Where the border (`api/border.py`) leaves the authenticated caller in an ASGI scope."""
+
+
+REQUEST_ID_KEY = "loopwright.request_id"
+"""Where the border leaves the request's id."""
 
 
 def service_of(request: Request) -> Service:
@@ -25,8 +30,6 @@ def caller_with(scope: Scope) -> Callable[[Request], Caller]:
     """
 
     async def allowed(request: Request) -> Caller:
-        from .auth import check_scope
-
         caller = cast(Caller, request.scope[CALLER_KEY])
         check_scope(caller, scope)
         return caller

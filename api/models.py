@@ -3,22 +3,52 @@
 Requests forbid unknown fields; answers may grow. Moments are RFC 3339 in UTC. Importing this file needs pydantic only.
 """
 
+import re
 from datetime import datetime
-from typing import Annotated, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
-from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, JsonValue
+from pydantic import AnyHttpUrl, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, WithJsonSchema
 
 from ..planner.events import Overlap, Priority, Status
 
 T = TypeVar("T")
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,128}$")]
 Metadata = Annotated[dict[str, JsonValue], Field(max_length=64)]
+Task = Annotated[
+    JsonValue,
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "pattern": r"\S", "maxLength": 1_000_000},
+                {"type": ["number", "boolean", "object", "array"]},
+            ],
+            "description": "Text that is not blank, or any JSON value but null.",
+            "title": "Task",
+        }
+    ),
+]
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d)")
+
+
+def _moment(value: Any) -> Any:
+    """Let through what is a moment already, and read RFC 3339; pydantic alone would take numbers and dates as well."""
+    if isinstance(value, datetime):
+        if value.tzinfo is None:
+            raise ValueError("has no time zone; datetime.now(UTC) has one")
+        return value
+    if not isinstance(value, str) or not _RFC3339.fullmatch(value):
+        raise ValueError("should be a moment as in RFC 3339, with its time zone, such as 2027-01-31T08:00:00Z")
+    return datetime.fromisoformat(value.upper())
+
+
+Moment = Annotated[datetime, BeforeValidator(_moment)]
+"""A moment with its time zone."""
 
 
 class Request(BaseModel):
     """A body that somebody sends us."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class Answer(BaseModel):
@@ -33,7 +63,7 @@ class RunLimits(Request):
     max_steps: int | None = Field(None, ge=1)
     max_tokens: int | None = Field(None, ge=1)
     max_tool_calls: int | None = Field(None, ge=0)
-    max_cost: float | None = Field(None, ge=0)
+    max_cost: float | None = Field(None, gt=0)
     deadline_s: float | None = Field(None, gt=0)
 
 
@@ -41,15 +71,17 @@ class RunRequest(Request):
     """A task for an agent."""
 
     agent: Name
-    task: JsonValue = Field(description="Text, or any JSON value.")
+    task: Task
     thread_id: Name | None = Field(None, description="Conversation to go on with.")
     overlap: Overlap = Field("reject", description="What to do when another run of the thread has not ended.")
     limits: RunLimits | None = None
-    model: str | None = Field(None, max_length=256, description="Model to ask instead of the agent's own.")
+    model: str | None = Field(
+        None, min_length=1, max_length=256, description="Model to ask instead of the agent's own."
+    )
     priority: Priority = "normal"
     metadata: Metadata = Field(default_factory=dict, description="Kept with the run, never shown to the model.")
     webhook: AnyHttpUrl | None = Field(None, description="URL that is told when the run ends or waits.")
-    after: datetime | None = Field(None, description="Moment before which the run is not started.")
+    after: Moment | None = Field(None, description="Moment before which the run is not started.")
 
 
 class BatchRequest(Request):
@@ -68,8 +100,8 @@ class ForkRequest(Request):
     """A new run that takes over the first steps of another."""
 
     step: int = Field(0, ge=0, description="How many steps are taken over, with their observations; 0: none.")
-    task: JsonValue = Field(None, description="Another task; left out: the same.")
-    model: str | None = Field(None, max_length=256)
+    task: Task | None = Field(None, description="Another task; left out: the same.")
+    model: str | None = Field(None, min_length=1, max_length=256, description="Another model; left out: the same.")
     limits: RunLimits | None = None
     metadata: Metadata = Field(default_factory=dict)
 
@@ -344,7 +376,10 @@ class FieldProblem(Answer):
 
 
 class Problem(Answer):
-    """RFC 9457 problem details. `type` is stable; `detail` says what is wrong, `remedy` what to do about it."""
+    """RFC 9457 problem details. `type` is stable; `detail` says what is wrong, `remedy` what to do about it.
+
+    `facts` are what `detail` is made of, by name, such as the id of the run that is not there.
+    """
 
     type: str
     title: str
@@ -353,4 +388,5 @@ class Problem(Answer):
     remedy: str = ""
     retryable: bool = False
     errors: list[FieldProblem] = []
+    facts: dict[str, JsonValue] = {}
     request_id: str = ""

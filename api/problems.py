@@ -148,5 +148,5 @@ def _field_problem(found: Mapping[str, Any]) -> FieldProblem:
         return FieldProblem(where=where, problem="is missing")
     if kind == "extra_forbidden":
         return FieldProblem(where=where, problem="is not a known field")
-    message = str(found["msg"]).replace("Input should be", "should be")
+    message = str(found["msg"]).replace("Input should be", "should be").removeprefix("Value error, ")
     return FieldProblem(where=where, problem=message)

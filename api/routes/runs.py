@@ -1,5 +1,179 @@
-"""Routes of runs."""
+"""Routes of runs: submit, look at, list, cancel, fork, export."""
 
-from fastapi import APIRouter
+import asyncio
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Path, Query, Request, Response
+
+from ...errors import ArtifactNotFound, LoopwrightError
+from ...memory.journal.contract import Snapshot
+from ...memory.journal.ids import created_ms_of, shard_of_tenant
+from ...planner.events import FINAL, Status
+from ..caller import Caller
+from ..deps import REQUEST_ID_KEY, ReadCaller, RunsCaller, ServiceDep
+from ..models import (
+    BatchAnswer,
+    BatchItem,
+    BatchRequest,
+    CancelRequest,
+    Moment,
+    Name,
+    Page,
+    Run,
+    RunRequest,
+    RunSummary,
+)
+from ..ownership import own_record
+from ..problems import kind_of, problem_of
+from ..service import Service
+from ..submit import submit
+from ..views import answer, queued_run, run_of, summary_of
+from ..waiting import wait_of
 
 router = APIRouter()
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        pattern=r"^[!-~]{1,255}$",
+        description="Makes a retry safe: for 24 hours, same key and body find the same run; another body is refused.",
+    ),
+]
+Prefer = Annotated[
+    str | None,
+    Header(max_length=200, description="`wait=N`: answer when the run ends or waits for a person, within N ≤ 60 s."),
+]
+RunId = Annotated[str, Path(description="Id of the run.")]
+
+
+@router.post(
+    "/runs", operation_id="create_run", status_code=202, response_model=Run,
+    responses={200: {"model": Run, "description": "The run has ended within the time of `Prefer: wait=N`."}},
+)  # fmt: skip
+async def create_run(
+    body: RunRequest,
+    request: Request,
+    service: ServiceDep,
+    caller: RunsCaller,
+    idempotency_key: IdempotencyKey = None,
+    prefer: Prefer = None,
+) -> Response:
+    """Take on a run. It is kept before the answer leaves, in the mode that `durability` names."""
+    done, created = await submit(service, caller, body, idempotency_key=idempotency_key)
+    seconds = wait_of(prefer)
+    if done.is_new and not seconds:
+        run = queued_run(created, service.store.journal.durability)
+        return answer(run, 202, {"location": f"/v1/runs/{run.id}"})
+    return await _awaited(request, service, done.run_id, seconds)
+
+
+@router.post("/runs/batch", operation_id="create_runs", status_code=202, response_model=BatchAnswer)
+async def create_runs(
+    body: BatchRequest,
+    request: Request,
+    service: ServiceDep,
+    caller: RunsCaller,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
+    """Take on many runs in one go. Each is accepted or refused by itself; the answer has one item for each."""
+    keys = [None if idempotency_key is None else f"{idempotency_key}\n{index}" for index in range(len(body.runs))]
+    work = [submit(service, caller, each, idempotency_key=key) for each, key in zip(body.runs, keys, strict=True)]
+    found = await asyncio.gather(*work, return_exceptions=True)
+    for each in found:
+        if isinstance(each, BaseException) and not isinstance(each, LoopwrightError):
+            raise each
+    if all(isinstance(each, LoopwrightError) and kind_of(each).status >= 500 for each in found):
+        raise found[0]  # type: ignore[misc]
+    request_id = request.scope[REQUEST_ID_KEY]
+    return answer(BatchAnswer(items=[_item(index, each, request_id) for index, each in enumerate(found)]), 202)
+
+
+@router.get("/runs", operation_id="list_runs", response_model=Page[RunSummary])
+async def list_runs(
+    service: ServiceDep,
+    caller: ReadCaller,
+    status: Annotated[Status | None, Query(description="Only runs that stand so.")] = None,
+    agent: Annotated[Name | None, Query(description="Only runs of this agent.")] = None,
+    created_after: Annotated[Moment | None, Query(description="Only runs created at or after this moment.")] = None,
+    created_before: Annotated[Moment | None, Query(description="Only runs created before this moment.")] = None,
+    cursor: Annotated[str | None, Query(pattern=r"^[0-9a-f]{34}$", description="`next` of the page before.")] = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+) -> Response:
+    """List runs, newest first."""
+    before = cursor or ""
+    if created_before is not None and (not before or _ms(created_before) < created_ms_of(before)):
+        before = _cursor_at(caller, _ms(created_before))
+    found = await service.store.journal.runs(caller.tenant, status=status, agent=agent, before=before, limit=limit + 1)
+    if created_after is not None:
+        found = [each for each in found if each.created_ms >= _ms(created_after)]
+    shown = found[:limit]
+    next_cursor = shown[-1].run_id if len(found) > limit else None
+    return answer(Page[RunSummary].model_construct(items=[summary_of(each) for each in shown], next=next_cursor))
+
+
+@router.get("/runs/{run_id}", operation_id="get_run", response_model=Run)
+async def get_run(
+    run_id: RunId, request: Request, service: ServiceDep, caller: ReadCaller, prefer: Prefer = None
+) -> Response:
+    """Return a run. With `Prefer: wait=N` the answer waits until the run has ended or waits for a person."""
+    await own_record(service, caller, run_id)
+    seconds = wait_of(prefer)
+    snapshot = await request.app.waiters.until_rest(service.store.journal, run_id, seconds)
+    return answer(run_of(snapshot, service.store.journal.durability), 200, _applied(seconds))
+
+
+@router.post(
+    "/runs/{run_id}/cancel", operation_id="cancel_run", status_code=202, response_model=Run,
+    responses={200: {"model": Run, "description": "The run had ended before."}},
+)  # fmt: skip
+async def cancel_run(
+    run_id: RunId, service: ServiceDep, caller: RunsCaller, body: CancelRequest | None = None
+) -> Response:
+    """Ask a run to stop. From the answer on no tool call is sent any more; a run that has ended stays as it is."""
+    record = await own_record(service, caller, run_id)
+    if record.status not in FINAL:
+        await service.store.journal.request_cancel(run_id, (body or CancelRequest()).reason)
+        await service.doorbell.ring(run_id)
+    snapshot = await service.store.journal.snapshot(run_id)
+    status = 200 if snapshot.record.status in FINAL else 202
+    return answer(run_of(snapshot, service.store.journal.durability), status)
+
+
+@router.get(
+    "/runs/{run_id}/artifacts/{artifact_id}", operation_id="get_artifact", response_class=Response,
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "The text."}},
+)  # fmt: skip
+async def get_artifact(run_id: RunId, artifact_id: str, service: ServiceDep, caller: ReadCaller) -> Response:
+    """Return an artifact: the whole of a result or a prompt part that was cut."""
+    await own_record(service, caller, run_id)
+    text = await service.store.journal.artifact(run_id, artifact_id)
+    if text is None:
+        raise ArtifactNotFound(run_id, artifact_id[:100])
+    return Response(text, media_type="text/plain", headers={"x-content-type-options": "nosniff"})
+
+
+async def _awaited(request: Request, service: Service, run_id: str, seconds: int) -> Response:
+    """Return a submitted run, when it has ended or after so many seconds."""
+    snapshot: Snapshot = await request.app.waiters.until_rest(service.store.journal, run_id, seconds)
+    run = run_of(snapshot, service.store.journal.durability)
+    status = 200 if run.status in FINAL and seconds else 202
+    return answer(run, status, {"location": f"/v1/runs/{run_id}"} | _applied(seconds))
+
+
+def _applied(seconds: int) -> dict[str, str]:
+    return {"preference-applied": f"wait={seconds}"} if seconds else {}
+
+
+def _item(index: int, found: Any, request_id: str) -> BatchItem:
+    if isinstance(found, LoopwrightError):
+        return BatchItem(index=index, problem=problem_of(found, request_id))
+    return BatchItem(index=index, id=found[0].run_id)
+
+
+def _ms(moment: Any) -> int:
+    return max(0, int(moment.timestamp() * 1000))
+
+
+def _cursor_at(caller: Caller, at_ms: int) -> str:
+    """Return a cursor behind which the runs lie that were created before a moment."""
+    return f"{shard_of_tenant(caller.tenant):02d}{min(at_ms, (1 << 48) - 1):012x}{'0' * 20}"

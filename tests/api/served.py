@@ -8,14 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-import uvicorn
 
 from loopwright import Agent
 from loopwright.agents import Registry
 from loopwright.api.app import Api
+from loopwright.api.server import ApiServer, bound_socket, url_of
 from loopwright.api.service import Service
 from loopwright.memory.store import Store, open_store
+from loopwright.planner.run import resume_run
+from loopwright.planner.state import RunState
 from loopwright.settings import Settings
+from loopwright.testing import Reply, ScriptedEndpoint
 
 from ..servers import RedisServer
 
@@ -40,7 +43,22 @@ class Served:
     url: str
     http: httpx2.AsyncClient
     service: Service
+    app: Api
     bell: Bell = field(default_factory=Bell)
+
+    async def submit(self, agent: str = "clerk", task: Any = "hello", **more: Any) -> str:
+        """Submit a task and return the run's id."""
+        answer = await self.http.post("/v1/runs", json={"agent": agent, "task": task, **more})
+        assert answer.status_code == 202, answer.text
+        return str(answer.json()["id"])
+
+    async def drive(self, run_id: str, *replies: Reply, **hooks: Any) -> RunState:
+        """Do what a worker would, with a model that says these replies."""
+        record = await self.store.journal.record(run_id)
+        agent = self.service.registry.get(record.agent)
+        journal = self.store.journal
+        result = await resume_run(agent, run_id, journal=journal, endpoint=ScriptedEndpoint(replies), **hooks)
+        return result.state
 
     @property
     def store(self) -> Store:
@@ -68,20 +86,18 @@ async def served(
     async with open_store(settings) as store:
         bell = Bell()
         service = Service(settings, Registry(agents), store, bell)
-        config = uvicorn.Config(
-            Api(service), port=0, log_level="error", proxy_headers=False, lifespan="off", access_log=False
-        )
-        host = uvicorn.Server(config)
-        task = asyncio.create_task(host.serve())
-        while not host.started:
+        api = Api(service)
+        with bound_socket("127.0.0.1", 0, is_open=False) as sock:
+            ready = asyncio.Event()
+            host = ApiServer(api, sock, grace_s=STOP_S, on_ready=ready.set)
+            task = asyncio.create_task(host.run_until_told())
+            await asyncio.wait([task, asyncio.create_task(ready.wait())], return_when=asyncio.FIRST_COMPLETED)
             if task.done():
                 task.result()
-            await asyncio.sleep(0.005)
-        port = host.servers[0].sockets[0].getsockname()[1]
-        url = f"http://127.0.0.1:{port}"
-        async with httpx2.AsyncClient(base_url=url, timeout=20) as http:
-            try:
-                yield Served(url, http, service, bell)
-            finally:
-                host.should_exit = True
-                await asyncio.wait_for(task, STOP_S)
+            url = url_of(sock)
+            async with httpx2.AsyncClient(base_url=url, timeout=20) as http:
+                try:
+                    yield Served(url, http, service, api, bell)
+                finally:
+                    host.stop()
+                    await asyncio.wait_for(task, STOP_S)

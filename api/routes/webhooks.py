@@ -1,0 +1,5 @@
+"""Routes of webhooks."""
+
+from fastapi import APIRouter
+
+router = APIRouter()

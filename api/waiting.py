@@ -1,0 +1,68 @@
+"""`Prefer: wait=N`: an answer that waits for the run, up to a minute, and not beyond the life of the server."""
+
+import asyncio
+import contextlib
+import re
+
+from ..errors import RunNotFound
+from ..memory.journal.contract import Journal, Snapshot
+from ..planner.events import FINAL, RunWaiting
+from ..planner.state import PEOPLE
+
+MAX_WAIT_S = 60
+"""Longest wait, in seconds; a longer one is cut."""
+
+_WAIT = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?([0-9]{1,9})\"?\s*(?=$|[,;])", re.IGNORECASE)
+
+
+def wait_of(prefer: str | None) -> int:
+    """Return the seconds that a `Prefer` header asks to wait; 0 when it does not."""
+    found = _WAIT.search(prefer or "")
+    return min(int(found[1]), MAX_WAIT_S) if found else 0
+
+
+class Waiters:
+    """Requests that wait for their run. `stop` makes them all answer with what there is."""
+
+    def __init__(self) -> None:
+        self._timeouts: set[asyncio.Timeout] = set()
+        self._is_stopped = False
+
+    async def until_rest(self, journal: Journal, run_id: str, seconds: float) -> Snapshot:
+        """Return the run as soon as it has ended or waits for a person, or else after so many seconds.
+
+        Raises:
+            RunNotFound: There is no such run.
+        """
+        snapshot = await journal.snapshot(run_id)
+        if seconds <= 0 or self._is_stopped or _rests(snapshot):
+            return snapshot
+        last = snapshot.events[-1].id if snapshot.events else ""
+        timeout = asyncio.timeout(seconds)
+        self._timeouts.add(timeout)
+        try:
+            with contextlib.suppress(TimeoutError, RunNotFound):
+                async with timeout:
+                    await _news_of_rest(journal, run_id, last)
+        finally:
+            self._timeouts.discard(timeout)
+        return await journal.snapshot(run_id)
+
+    def stop(self) -> None:
+        """Wait no more."""
+        self._is_stopped = True
+        for timeout in self._timeouts:
+            timeout.reschedule(asyncio.get_running_loop().time())
+
+
+def _rests(snapshot: Snapshot) -> bool:
+    record = snapshot.record
+    return record.status in FINAL or (record.status == "waiting" and record.reason in PEOPLE)
+
+
+async def _news_of_rest(journal: Journal, run_id: str, last: str) -> None:
+    """Follow a run from behind `last` until it ends or waits for a person."""
+    async with contextlib.aclosing(journal.follow(run_id, after=last)) as events:  # type: ignore[type-var]
+        async for stored in events:
+            if isinstance(stored.event, RunWaiting) and stored.event.reason in PEOPLE:
+                return
