@@ -17,6 +17,7 @@ from .outbox import Outbox
 from .pepper import Pepper
 from .presence import Presence
 from .rate_limit import RateLimits
+from .schedules import Schedules
 from .threads import Threads
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class Store:
         keys: API keys.
         limits: How often each key may ask.
         metrics: Counts of all processes.
+        schedules: Tasks that are submitted again and again.
         outbox: Webhooks that are owed.
         live: What nobody keeps, such as text while it is written.
         presence: Which workers are there.
@@ -45,6 +47,7 @@ class Store:
     keys: Keys
     limits: RateLimits
     metrics: Metrics
+    schedules: Schedules
     outbox: Outbox
     live: LiveFeed
     presence: Presence
@@ -71,6 +74,7 @@ async def open_store(settings: "Settings") -> AsyncIterator[Store]:
                 keys=Keys(client, Pepper.of(settings)),
                 limits=RateLimits(client),
                 metrics=Metrics(client),
+                schedules=Schedules(client),
                 outbox=Outbox(client),
                 live=live,
                 presence=Presence(client),
