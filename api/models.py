@@ -60,11 +60,11 @@ class Answer(BaseModel):
 class RunLimits(Request):
     """Budgets of a run; each can only be smaller than the agent's own."""
 
-    max_steps: int | None = Field(None, ge=1)
-    max_tokens: int | None = Field(None, ge=1)
-    max_tool_calls: int | None = Field(None, ge=0)
-    max_cost: float | None = Field(None, gt=0)
-    deadline_s: float | None = Field(None, gt=0)
+    max_steps: int | None = Field(default=None, ge=1)
+    max_tokens: int | None = Field(default=None, ge=1)
+    max_tool_calls: int | None = Field(default=None, ge=0)
+    max_cost: float | None = Field(default=None, gt=0)
+    deadline_s: float | None = Field(default=None, gt=0)
 
 
 class RunRequest(Request):
@@ -72,16 +72,16 @@ class RunRequest(Request):
 
     agent: Name
     task: Task
-    thread_id: Name | None = Field(None, description="Conversation to go on with.")
-    overlap: Overlap = Field("reject", description="What to do when another run of the thread has not ended.")
+    thread_id: Name | None = Field(default=None, description="Conversation to go on with.")
+    overlap: Overlap = Field(default="reject", description="What to do when another run of the thread has not ended.")
     limits: RunLimits | None = None
     model: str | None = Field(
         None, min_length=1, max_length=256, description="Model to ask instead of the agent's own."
     )
     priority: Priority = "normal"
     metadata: Metadata = Field(default_factory=dict, description="Kept with the run, never shown to the model.")
-    webhook: AnyHttpUrl | None = Field(None, description="URL that is told when the run ends or waits.")
-    after: Moment | None = Field(None, description="Moment before which the run is not started.")
+    webhook: AnyHttpUrl | None = Field(default=None, description="URL that is told when the run ends or waits.")
+    after: Moment | None = Field(default=None, description="Moment before which the run is not started.")
 
 
 class BatchRequest(Request):
@@ -93,15 +93,17 @@ class BatchRequest(Request):
 class CancelRequest(Request):
     """Why a run is to be cancelled."""
 
-    reason: str = Field("requested", min_length=1, max_length=200)
+    reason: str = Field(default="requested", min_length=1, max_length=200)
 
 
 class ForkRequest(Request):
     """A new run that takes over the first steps of another."""
 
-    step: int = Field(0, ge=0, description="How many steps are taken over, with their observations; 0: none.")
-    task: Task | None = Field(None, description="Another task; left out: the same.")
-    model: str | None = Field(None, min_length=1, max_length=256, description="Another model; left out: the same.")
+    step: int = Field(default=0, ge=0, description="How many steps are taken over, with their observations; 0: none.")
+    task: Task | None = Field(default=None, description="Another task; left out: the same.")
+    model: str | None = Field(
+        default=None, min_length=1, max_length=256, description="Another model; left out: the same."
+    )
     limits: RunLimits | None = None
     metadata: Metadata = Field(default_factory=dict)
 
@@ -203,7 +205,9 @@ class RunExport(Answer):
 
     format: Literal["loopwright.run/1"] = "loopwright.run/1"
     run: Run
-    agent: "AgentInfo | None" = Field(None, description="The definition, where this server still has that version.")
+    agent: "AgentInfo | None" = Field(
+        default=None, description="The definition, where this server still has that version."
+    )
     messages: list[dict[str, str]] = Field(description="The prompt of the last step, rebuilt from the journal.")
     events: list[RunEvent]
     artifacts: dict[str, str] = {}
@@ -239,8 +243,8 @@ class Decision(Request):
     decision: Literal["approve", "edit", "reject", "happened", "did_not_happen"]
     digest: str = Field(description="The approval's digest.")
     arguments: dict[str, JsonValue] | None = None
-    result: str | None = Field(None, max_length=1_000_000)
-    reason: str = Field("", max_length=2000)
+    result: str | None = Field(default=None, max_length=1_000_000)
+    reason: str = Field(default="", max_length=2000)
 
 
 class DecisionAnswer(Answer):
@@ -268,7 +272,7 @@ class Thread(Answer):
     created_at: datetime
     updated_at: datetime
     messages: int = 0
-    running: str | None = Field(None, description="Id of the run that has the thread now.")
+    running: str | None = Field(default=None, description="Id of the run that has the thread now.")
     queued: list[str] = []
 
 
@@ -314,7 +318,7 @@ class ScheduleRequest(Request):
 
     id: Name | None = None
     cron: str = Field(max_length=100)
-    timezone: str = Field("UTC", max_length=64)
+    timezone: str = Field(default="UTC", max_length=64)
     enabled: bool = True
     run: RunRequest
 
@@ -322,8 +326,8 @@ class ScheduleRequest(Request):
 class ScheduleChange(Request):
     """Fields of a schedule to change."""
 
-    cron: str | None = Field(None, max_length=100)
-    timezone: str | None = Field(None, max_length=64)
+    cron: str | None = Field(default=None, max_length=100)
+    timezone: str | None = Field(default=None, max_length=64)
     enabled: bool | None = None
     run: RunRequest | None = None
 
@@ -348,6 +352,26 @@ class Firing(Answer):
     run_id: str | None = None
     problem: str | None = None
     manual: bool = False
+
+
+class WebhookSecret(Answer):
+    """What webhooks are signed with, as Standard Webhooks has it; `previous` signs as well until `previous_until`."""
+
+    secret: str
+    previous: str | None = None
+    previous_until: datetime | None = None
+
+
+class DeadLetter(Answer):
+    """A webhook that was given up; `id` is the `webhook-id` that every attempt had."""
+
+    id: str
+    run_id: str
+    url: str
+    type: str
+    at: datetime
+    attempts: int
+    error: str
 
 
 class Health(Answer):

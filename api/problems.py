@@ -63,6 +63,12 @@ KINDS: dict[str, Kind] = {
         409, "The idempotency key is taken", "Use a new key for a new request, or send the same body again."
     ),
     "ThreadBusy": Kind(409, "The thread is busy", "Wait for its run to end, or send overlap: enqueue or interrupt."),
+    "ThreadNotFound": Kind(404, "No such thread", "Check the id; a thread is seen by keys of its own tenant only."),
+    "ThreadExists": Kind(409, "The thread exists already", "Use another id, or leave it to the server."),
+    "ScheduleNotFound": Kind(404, "No such schedule", "GET /v1/schedules lists the schedules."),
+    "ScheduleExists": Kind(409, "The schedule exists already", "Use another id, or change the one that is there."),
+    "ScheduleInvalid": Kind(422, "The schedule cannot fire", "Correct the field that detail names."),
+    "WebhookRefused": Kind(422, "The webhook cannot be used", "Name a public http(s) URL that receives POSTs."),
     "RunBusy": Kind(409, "The run is busy", "Try again when its worker has let go of it."),
     "Unauthorized": Kind(
         401, "A valid API key is needed", "Send Authorization: Bearer and a key that is neither expired nor revoked."

@@ -133,9 +133,20 @@ class Threads:
         self._retention_ms = 0 if retention_s is None else max(1, int(retention_s * 1000))
 
     async def create(
-        self, tenant: str, thread_id: str | None = None, metadata: Mapping[str, Any] | None = None
+        self,
+        tenant: str,
+        thread_id: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        *,
+        nonce: str | None = None,
     ) -> Thread:
         """Make an empty thread; its id is drawn when none is given.
+
+        Args:
+            tenant: Whose thread it is.
+            thread_id: Its id.
+            metadata: JSON object of the caller.
+            nonce: The same again finds the thread that the first call made.
 
         Raises:
             ThreadExists: The tenant has one of that id.
@@ -144,7 +155,7 @@ class Threads:
         """
         name = thread_id or f"t-{secrets.token_hex(8)}"
         note = json.dumps(dict(metadata or {}), ensure_ascii=False, separators=(",", ":"))
-        arguments = (name, note, secrets.token_hex(8), self._retention_ms)
+        arguments = (name, note, nonce or secrets.token_hex(8), self._retention_ms)
         created = await self._run(_CREATE, self._keys(tenant, name), *arguments)
         if created is None:
             raise ThreadExists(thread_id=name)
