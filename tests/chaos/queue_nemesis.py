@@ -5,7 +5,7 @@ from typing import Any
 
 import redis
 
-from loopwright.workers.celery_app import QUEUES
+from loopwright.workers.doorbell import QUEUES
 
 
 class QueueNemesis:
