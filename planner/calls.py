@@ -7,7 +7,7 @@ the model still writes, because a repeated one harms nobody.
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,6 +19,7 @@ from ..tools.execute import Outcome, execute, reconcile
 from ..tools.tool import Tool
 from ..tools.truncate import fit
 from . import events as ev
+from .remote import RemoteRunner, Sending
 from .state import OpenCall
 from .together import together
 
@@ -53,17 +54,45 @@ class CallRunner:
         self._loop = loop
         self._early: dict[str, _Early] = {}
         self._dropped: list[asyncio.Task[Outcome]] = []
+        self._remote = RemoteRunner(loop, self)
 
     async def run(self, calls: Sequence[OpenCall]) -> bool:
-        """Execute open calls at the same time and append what comes of them. Always true: the run goes on."""
+        """Execute open calls at the same time and append what comes of them; return whether the run goes on.
+
+        It sleeps while calls are left that other workers make.
+        """
         prepared = [ready for each in calls if (ready := self._prepare(each))]
-        if any(each.tool.effect != "read" for each in prepared):
-            prepared = await self._declare(prepared)
+        away = [each for each in prepared if self._remote.is_remote(each.tool)]
+        if away:
+            prepared = [each for each in prepared if each not in away]
+        sendings = await self._remote.collect(away)
+        if sendings or any(each.tool.effect != "read" for each in prepared):
+            prepared = await self._declare(prepared, sendings)
+        await self._remote.send(sendings)
         if len(prepared) == 1:
             await self._finish(prepared[0])
         elif prepared:
             await together([self._finish(each) for each in prepared])
-        return True
+        return not away or await self._waits_not(away)
+
+    async def _waits_not(self, away: Sequence[Prepared]) -> bool:
+        await self._remote.wait_for(away)
+        if checks := self._remote.checks:
+            self._loop.append(ev.RunWaiting("tool", tuple(checks), None, self._loop.around.now_ms()))
+        return not checks
+
+    @property
+    def checks(self) -> Collection[float]:
+        """Seconds after which somebody should look at calls that other workers make, one for each."""
+        return self._remote.checks.values()
+
+    async def collect_late(self, call_ids: Sequence[str]) -> bool:
+        """Append results that other workers left of calls in doubt; return whether there were any."""
+        asked = [each for each in self._loop.state.open if each.call.id in call_ids]
+        tools = self._loop.blueprint.tools
+        away = [each for each in asked if each.call.tool in tools and self._remote.is_remote(tools[each.call.tool])]
+        prepared = [ready for each in away if (ready := self._prepare(each))]
+        return bool(prepared) and await self._remote.collect_late(prepared)
 
     def start_early(self, index: int, text: str) -> None:
         """Start a call while the model still writes, if its tool only reads and the call is valid.
@@ -79,7 +108,7 @@ class CallRunner:
         try:
             value = from_json(text, allow_inf_nan=False)
             tool = self._loop.blueprint.tools.get(value["tool"])
-            if tool is None or tool.name not in self._loop.blueprint.early:
+            if tool is None or tool.name not in self._loop.blueprint.early or self._remote.is_remote(tool):
                 return
             arguments = to_json(value["arguments"]).decode()
             prepared = Prepared(OpenCall(ev.ToolCall(call_id, tool.name, arguments)), tool, tool.parse(arguments))
@@ -135,16 +164,21 @@ class CallRunner:
         shown, _cut = fit(text, REFUSAL_TOKENS)
         self._loop.append(ev.CallFinished(each.call.id, each.call.tool, shown, error, None, len(text)))
 
-    async def _reconcile(self, each: Prepared) -> bool:
-        """Find out what became of a `once` call that was sent before a crash; return whether to send it (again)."""
-        call, key = each.open.call, self._key(each.open.call.id)
+    async def reconcile(self, each: Prepared, problem: str) -> bool:
+        """Find out what became of a `once` call that was sent and not seen through; return whether to send it (again).
+
+        Args:
+            each: The call.
+            problem: Why its result is not here, for the person who is asked when nobody knows.
+        """
+        call, key = each.open.call, self.key_of(each.open.call.id)
         known = await reconcile(each.tool, key)
         if known.state == "not_sent":
             return True
         if known.state == "done":
             self._observe(each, Outcome(known.result, size=len(known.result)))
         else:
-            self._doubt(call, "the process ended before the result was stored")
+            self._doubt(call, problem)
         return False
 
     def _doubt(self, call: ev.ToolCall, problem: str) -> None:
@@ -152,26 +186,27 @@ class CallRunner:
             done = ev.CallFinished(call.id, call.tool, UNKNOWN_OUTCOME, "outcome_unknown", None, len(UNKNOWN_OUTCOME))
             self._loop.append(done)
         else:
-            self._loop.append(ev.CallInDoubt(call.id, call.tool, self._key(call.id), problem))
+            self._loop.append(ev.CallInDoubt(call.id, call.tool, self.key_of(call.id), problem))
 
-    async def _declare(self, prepared: Sequence[Prepared]) -> list[Prepared]:
-        """Journal the intents of all calls with effects, wait until they are durable, and return what is to be sent.
+    async def _declare(self, prepared: Sequence[Prepared], sendings: Sequence[Sending]) -> list[Prepared]:
+        """Journal the intents of calls with effects, wait until they are durable, and return what is to be made here.
 
         A `once` call that was sent before a crash is settled first; only one that surely was not sent is left.
         """
         before = [each for each in prepared if each.open.intended and each.tool.effect == "once"]
-        settled = [each for each in before if not await self._reconcile(each)]
+        problem = "the process ended before the result was stored"
+        settled = [each for each in before if not await self.reconcile(each, problem)]
         left = [each for each in prepared if each not in settled]
-        if intents := [self._intent(each) for each in left if each.tool.effect != "read"]:
+        intents = [self._intent(each, _attempts(each) + 1) for each in left if each.tool.effect != "read"]
+        intents += [self._intent(each.prepared, each.attempt) for each in sendings if each.needs_intent]
+        if intents:
             self._loop.append(*intents)
             await self._loop.checkpoint(durable=True)
         return left
 
-    def _intent(self, each: Prepared) -> ev.CallIntended:
-        before = each.open.intended
-        attempt = before.attempt + 1 if before else 1
+    def _intent(self, each: Prepared, attempt: int) -> ev.CallIntended:
         call_id = each.open.call.id
-        return ev.CallIntended(call_id, each.tool.name, each.tool.effect, self._key(call_id), attempt)
+        return ev.CallIntended(call_id, each.tool.name, each.tool.effect, self.key_of(call_id), attempt)
 
     async def _finish(self, each: Prepared) -> None:
         """Get the outcome of a call, from its early start if it had one, and append it."""
@@ -184,6 +219,10 @@ class CallRunner:
                 early.task.cancel()
                 self._dropped.append(early.task)
             outcome = await self._execute(each)
+        await self.conclude(each, outcome)
+
+    async def conclude(self, each: Prepared, outcome: Outcome) -> None:
+        """Append what came of a call, wherever it was made."""
         if outcome.unknown and each.tool.effect == "once":
             await self._settle(each, outcome)
         else:
@@ -191,7 +230,7 @@ class CallRunner:
 
     async def _settle(self, each: Prepared, outcome: Outcome) -> None:
         """Find out what became of a `once` call that failed in a way that leaves it open whether it took effect."""
-        known = await reconcile(each.tool, self._key(each.open.call.id))
+        known = await reconcile(each.tool, self.key_of(each.open.call.id))
         if known.state == "done":
             self._observe(each, Outcome(known.result, size=len(known.result)))
         elif known.state == "not_sent":
@@ -220,19 +259,19 @@ class CallRunner:
         return Context(
             run_id=created.run_id,
             call_id=call_id,
-            key=self._key(call_id),
+            key=self.key_of(call_id),
             tenant=created.tenant,
             agent=created.agent,
             resources=resources,
             deadline=None if left is None else time.monotonic() + left,
-            attempt=each.open.intended.attempt + 1 if each.open.intended else 1,
+            attempt=_attempts(each) + 1,
             depth=created.depth,
             on_progress=partial(around.on_progress, call_id) if around.on_progress else None,
             on_read_artifact=self._read_artifact,
             on_run_agent=self._run_agent,
         )
 
-    def _key(self, call_id: str) -> str:
+    def key_of(self, call_id: str) -> str:
         """Idempotency key of a call: the same whenever and wherever the call is made again."""
         return f"{self._loop.state.created.run_id}/{call_id}"
 
@@ -246,3 +285,8 @@ class CallRunner:
         if self._loop.around.run_child is None:
             raise Misuse("this process does not run agents inside of agents")
         return await self._loop.around.run_child(self._loop, agent, task, context)
+
+
+def _attempts(each: Prepared) -> int:
+    """Return how often the journal says that a call was made."""
+    return each.open.intended.attempt if each.open.intended else 0

@@ -165,7 +165,6 @@ class RunLoop:
         self.budget = budget_of(state.created)
         self.sampling = Sampling(temperature=blueprint.agent.temperature)
         self.keeper: LeaseKeeper | None = None
-        self.check_in_s: float | None = None
         self._calls = CallRunner(self)
         self._carry_out: dict[type, Callable[[Any], Awaitable[bool]]] = {
             Ask: self._ask,
@@ -233,9 +232,8 @@ class RunLoop:
         if state.status == "waiting" and state.reason in PEOPLE:
             return None if state.expires_ms is None else max((state.expires_ms - self.around.now_ms()) / 1000, 0.0)
         left = self.seconds_left()
-        if state.status == "waiting" and state.reason == "tool" and self.check_in_s is not None:
-            return self.check_in_s if left is None else min(left, self.check_in_s)
-        return left
+        checks = self._calls.checks if state.status == "waiting" and state.reason == "tool" else ()
+        return min([*checks, *(() if left is None else (left,))], default=None)
 
     def _next(self) -> Move:
         window = self.around.endpoint.context_tokens
@@ -253,6 +251,8 @@ class RunLoop:
 
     async def _sleep(self, move: Sleep) -> bool:
         """Ask the process's own reviewer; without a decision the run waits."""
+        if move.reason == "in_doubt" and await self._calls.collect_late(move.calls):
+            return True
         now, expires = self.around.now_ms(), None
         if move.reason == "approval":
             if self._calls.refuse_hopeless(move.calls):

@@ -59,7 +59,7 @@ class RunState(NamedTuple):
         output: The answer as JSON text, once succeeded.
         attempts: How often a worker took the run.
         is_held: Whether the last worker that took the run has not given it back.
-        losses: Workers lost in a row: each took the run and neither made progress nor gave it back.
+        losses: Workers lost in a row: each took the run and neither finished a call or a turn nor gave it back.
         outages: How often in a row the run was given back because the model could not be reached.
         outage_ms: When the first of those was, in milliseconds since 1970.
         step: Steps decided or rejected so far.
@@ -211,7 +211,6 @@ def _decided(state: RunState, event: ev.StepDecided) -> RunState:
         tokens=state.tokens + event.tokens,
         tool_calls=state.tool_calls + len(event.calls),
         rejections=0,
-        losses=0,
         outages=0,
         prompt_tokens=event.prompt_tokens or state.prompt_tokens,
         new_chars=0 if event.prompt_tokens else state.new_chars + len(event.text),

@@ -68,6 +68,11 @@ class ThreadPool:
         self._backlog = 0  # jobs that no thread is meant for
         self._hung = 0  # threads in abandoned calls, not counted
 
+    @property
+    def hung(self) -> int:
+        """How many threads are still in calls that nobody waits for any more."""
+        return self._hung
+
     def submit(self, call: Callable[[], Any]) -> Job:
         """Queue a call; it starts at once unless all threads are busy."""
         job = Job(call)

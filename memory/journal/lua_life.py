@@ -176,6 +176,7 @@ local function turned(key, id, before, status, last)
   end
   if not final[status] then return end
   redis.call('ZREM', KEYS[1], id)
+  redis.call('DEL', key .. ':c')
   local heir = of[4] and leave(of[1], of[4], id, of[5], status == 'succeeded' and cjson.decode(last).output)
   if of[4] then redis.call('HDEL', key, 'said', 'turn') end
   if ARGV[1] ~= '0' then
@@ -242,10 +243,12 @@ return table.concat(answers, '\\n')
 """
 
 RELEASE = """
--- KEYS run, due. ARGV id, epoch, token, ms until the run is due again ('' never). A run to be cancelled is due now.
-local had = redis.call('HMGET', KEYS[1], 'epoch', 'token', 'status', 'cancel')
+-- KEYS run, due. ARGV id, epoch, token, ms until the run is due again ('' never). A run to be cancelled is due now,
+-- and so is one for which results of tools elsewhere came while it was held.
+local had = redis.call('HMGET', KEYS[1], 'epoch', 'token', 'status', 'cancel', 'ready')
 if had[1] ~= ARGV[2] or had[2] ~= ARGV[3] or final[had[3]] then return 'gone' end
-local delay = had[4] and '0' or ARGV[4]
+local delay = (had[4] or had[5]) and '0' or ARGV[4]
+if had[5] then redis.call('HDEL', KEYS[1], 'ready') end
 redis.call('HSET', KEYS[1], 'token', '', 'lease_end', '0')
 if delay == '' then
   redis.call('ZREM', KEYS[2], ARGV[1])

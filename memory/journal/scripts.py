@@ -6,9 +6,10 @@ Keys of shard NN (00 to 63, the hash of the tenant; it stands in every run id):
 |-----------------------------|--------|------------------------------------------------------------|-------------|
 | {sNN}:run:<id>              | hash   | tenant agent agent_hash status reason step epoch token seq | retention   |
 |                             |        | lease_end cancel created updated nonce; where it applies   |             |
-|                             |        | priority webhook thread said turn archived                 |             |
+|                             |        | priority webhook thread said turn archived ready           |             |
 | {sNN}:run:<id>:j            | stream | the journal: one entry per event, its JSON in field `e`    | retention   |
 | {sNN}:run:<id>:a            | hash   | artifact id -> text                                        | retention   |
+| {sNN}:run:<id>:c            | hash   | calls that run on other workers (`remote`)                 | until final |
 | {sNN}:due                   | zset   | run id -> millisecond at which somebody must look          | until final |
 | {sNN}:ended                 | zset   | finished run that does not expire by itself -> its end     | until gone  |
 | {sNN}:runs:<tenant>         | zset   | run id -> created                                          | retention   |

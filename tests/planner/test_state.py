@@ -31,7 +31,6 @@ def test_every_worker_that_dies_of_a_run_is_counted() -> None:
 @pytest.mark.parametrize(
     "sign",
     [
-        ev.StepDecided(1, "x", answer="1"),
         ev.StepRejected(1, "x", "bad"),
         ev.TurnTaken("plan", "p", "x"),
         ev.RunWaiting("tool"),
