@@ -42,15 +42,30 @@ def body(tag: str, plan: str) -> dict[str, Any]:
 
 
 async def post_all(
-    world: World, plans: dict[str, str], *, posted: Posted, within_s: float = 120, pause_s: float = 0.0
+    world: World,
+    plans: dict[str, str],
+    *,
+    posted: Posted,
+    within_s: float = 120,
+    pause_s: float = 0.0,
+    by_key: bool = True,
 ) -> None:
-    """Post a run for each tag, again and again under the same idempotency key until it is acknowledged."""
+    """Post a run for each tag, again and again under the same idempotency key until it is acknowledged.
+
+    Args:
+        world: Where to post.
+        plans: Tag to plan.
+        posted: Filled with what came of it.
+        within_s: How long to go on.
+        pause_s: What each of the posters waits between two runs.
+        by_key: Whether an idempotency key goes along; Redis remembers each for a day.
+    """
     waiting = iter(plans.items())
     deadline = time.monotonic() + within_s
 
     async def post(client: httpx2.AsyncClient) -> None:
         for tag, plan in waiting:
-            while not await post_once(client, tag, plan, posted):
+            while not await post_once(client, tag, plan, posted, by_key=by_key):
                 assert time.monotonic() < deadline, f"run {tag} was not accepted within {within_s:g} s"
                 await asyncio.sleep(0.2)
             await asyncio.sleep(pause_s)
@@ -60,11 +75,11 @@ async def post_all(
             group.create_task(post(client))
 
 
-async def post_once(client: httpx2.AsyncClient, tag: str, plan: str, posted: Posted) -> bool:
+async def post_once(client: httpx2.AsyncClient, tag: str, plan: str, posted: Posted, *, by_key: bool) -> bool:
     """Post one run; return whether it was acknowledged."""
     since = time.monotonic()
     try:
-        answer = await client.post("/v1/runs", json=body(tag, plan), headers={"idempotency-key": tag})
+        answer = await client.post("/v1/runs", json=body(tag, plan), headers={"idempotency-key": tag} if by_key else {})
         code = str(answer.status_code)
     except httpx2.TransportError as exc:
         code, answer = type(exc).__name__, None
