@@ -1,6 +1,7 @@
 """One run's events on their way to all who watch it in this process, and each client's end of that way."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from contextlib import aclosing
 from typing import Any, cast, get_args
@@ -56,8 +57,8 @@ class Stream:
     """
 
     __slots__ = (
-        "_abort", "_is_ending", "_is_lagging", "_pending", "_position", "_pump", "_send", "_sent", "_size", "channel",
-        "is_closed", "key_id", "wants_deltas",
+        "_abort", "_is_ending", "_is_lagging", "_pending", "_position", "_pump", "_send", "_sent", "_since", "_size",
+        "channel", "is_closed", "key_id", "wants_deltas",
     )  # fmt: skip
 
     def __init__(
@@ -82,6 +83,7 @@ class Stream:
         self._is_lagging = True
         self._is_ending = False
         self._pump: asyncio.Task[None] | None = None
+        self._since = 0.0
 
     def begin(self) -> None:
         """Start with what is stored."""
@@ -111,6 +113,12 @@ class Stream:
         if at_once:
             self._pending, self._size, self._is_lagging = None, 0, False
         self._wake()
+
+    def check(self, now: float) -> None:
+        """Cut the client off when it has taken nothing for too long. `now` is by `time.monotonic`."""
+        if self._since and now - self._since > STALL_S and self._abort is not None:
+            self.is_closed = True
+            self._abort()
 
     def leave(self) -> None:
         """Let go of everything: the client has left."""
@@ -143,10 +151,6 @@ class Stream:
                     break
             if self._is_ending:
                 await self._close()
-        except TimeoutError:
-            self.is_closed = True
-            if self._abort:
-                self._abort()
         except LoopwrightError as exc:
             _log.info("stream_ended", run=self.channel.run_id, problem=str(exc))
             await self._close()
@@ -174,8 +178,9 @@ class Stream:
                 self._is_lagging = False
 
     async def _write(self, body: bytes) -> None:
-        async with asyncio.timeout(STALL_S):
-            await self._send({"type": "http.response.body", "body": body, "more_body": True})
+        self._since = time.monotonic()
+        await self._send({"type": "http.response.body", "body": body, "more_body": True})
+        self._since = 0.0
 
 
 class Channel:

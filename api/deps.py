@@ -1,7 +1,7 @@
 """What routes ask for: the parts of the service, and a caller who may do what the route does."""
 
-from collections.abc import Callable
-from typing import Annotated, Any, cast
+from collections.abc import Awaitable, Callable
+from typing import Annotated, cast
 
 from fastapi import Depends, Request
 
@@ -17,12 +17,12 @@ REQUEST_ID_KEY = "loopwright.request_id"
 """Where the border leaves the request's id."""
 
 
-def service_of(request: Request) -> Service:
-    """Return the parts of the service that the application was made with."""
+async def service_of(request: Request) -> Service:
+    """Return the parts of the service that the application was made with. Asynchronous: threads would cost more."""
     return cast(Service, request.app.state.service)
 
 
-def caller_with(scope: Scope) -> Callable[[Request], Caller]:
+def caller_with(scope: Scope) -> Callable[[Request], Awaitable[Caller]]:
     """Return a dependency that yields the caller, when the key may do what asks for `scope`.
 
     Raises:
@@ -34,7 +34,7 @@ def caller_with(scope: Scope) -> Callable[[Request], Caller]:
         check_scope(caller, scope)
         return caller
 
-    return cast(Any, allowed)
+    return allowed
 
 
 ServiceDep = Annotated[Service, Depends(service_of)]

@@ -8,6 +8,7 @@ alive and looks at the keys that they were opened with.
 import asyncio
 import itertools
 import re
+import time
 from collections import Counter
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
@@ -148,7 +149,9 @@ class EventStreams:
         for second in itertools.count():
             await asyncio.sleep(1)
             self._hand = (self._hand + 1) % KEEP_ALIVE_S
+            now = time.monotonic()
             for stream in self._wheel[self._hand]:
+                stream.check(now)
                 stream.offer_transient(_KEEP_ALIVE)
             if second % KEY_CHECK_S == 0:
                 await self._check_keys()

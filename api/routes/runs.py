@@ -132,7 +132,7 @@ async def cancel_run(
     """Ask a run to stop. From the answer on no tool call is sent any more; a run that has ended stays as it is."""
     record = await own_record(service, caller, run_id)
     if record.status not in FINAL:
-        await service.store.journal.request_cancel(run_id, (body or CancelRequest()).reason)
+        await service.store.journal.request_cancel(run_id, body.reason if body else "requested")
         await service.doorbell.ring(run_id)
     snapshot = await service.store.journal.snapshot(run_id)
     status = 200 if snapshot.record.status in FINAL else 202
