@@ -44,7 +44,7 @@ async def run_scheduler(
     while not stop.is_set():
         try:
             await tick(service)
-        except ForOperator as exc:
+        except LoopwrightError as exc:
             _log.warning("schedules_unavailable", problem=str(exc))
         with suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), TICK_S * random.uniform(0.75, 1.25))
@@ -62,29 +62,36 @@ async def tick(service: Service) -> int:
 
 
 async def _see_to(service: Service, due: Due) -> None:
+    """Fire, and write down what came of it; what goes wrong on the way is tried again, after the hold at the latest."""
     facts = {"tenant": due.tenant, "schedule_id": due.id, "moment_ms": due.moment_ms}
+    schedules = service.store.schedules
     try:
         what = await _fire(service, due)
-    except AgentNotFound as exc:
-        if due.now_ms - due.moment_ms < ELSEWHERE_S * 1000:
-            await service.store.schedules.postpone(due, random.uniform(0.5, 2.0))
-            return
-        what = Fired(due.moment_ms, problem=str(exc))
+        if what is None:
+            await schedules.postpone(due, random.uniform(0.5, 2.0))
+        elif await schedules.fired(due, what, _following(due)):
+            _log.info("schedule_fired", **facts, run_id=what.run_id, problem=what.problem)
     except ForOperator as exc:
         _log.warning("schedule_postponed", **facts, problem=str(exc))
         with suppress(ForOperator):
-            await service.store.schedules.postpone(due, RETRY_S)
-        return
-    except LoopwrightError as exc:
-        what = Fired(due.moment_ms, problem=str(exc))
+            await schedules.postpone(due, RETRY_S)
     except Exception:
-        _log.exception("schedule_crashed", **facts)  # tried again after the hold
-        return
-    if await service.store.schedules.fired(due, what, _following(due)):
-        _log.info("schedule_fired", **facts, run_id=what.run_id, problem=what.problem)
+        _log.exception("schedule_crashed", **facts)
 
 
-async def _fire(service: Service, due: Due) -> Fired:
+async def _fire(service: Service, due: Due) -> Fired | None:
+    """Submit; return what came of it, or `None` where another worker may know better. Raises ForOperator."""
+    try:
+        return await _submitted(service, due)
+    except ForOperator:
+        raise
+    except LoopwrightError as exc:
+        if isinstance(exc, AgentNotFound) and due.now_ms - due.moment_ms < ELSEWHERE_S * 1000:
+            return None
+        return Fired(due.moment_ms, problem=str(exc))
+
+
+async def _submitted(service: Service, due: Due) -> Fired:
     caller = Caller(due.tenant, f"schedule:{due.id}", frozenset({"runs"}))
     request = request_of(due.run)
     done, _ = await submit(service, caller, request, idempotency_key=f"schedule:{due.id}:{due.moment_ms}")
