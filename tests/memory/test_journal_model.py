@@ -8,13 +8,15 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
-from loopwright.errors import JournalError, LoopwrightError
-from loopwright.memory.journal.contract import Created, Journal, Lease
+from loopwright.errors import JournalError, LoopwrightError, RunNotFound
+from loopwright.memory.journal.contract import Created, Idempotency, Journal, Lease
 from loopwright.memory.journal.ids import new_run_id
 from loopwright.planner.events import (
+    FINAL,
     BudgetReached,
     CallFinished,
     Event,
+    Overlap,
     RunCancelled,
     RunCreated,
     RunFailed,
@@ -75,13 +77,26 @@ class TwoJournals(RuleBasedStateMachine):
 
         return [self.loop.run(one(journal, index)) for index, journal in enumerate(self.journals)]
 
-    @rule(target=runs, tenant=TENANTS)
-    def create(self, tenant: str) -> str:
+    @rule(
+        target=runs,
+        tenant=TENANTS,
+        thread=st.sampled_from([None, None, "t1", "t2"]),
+        overlap=st.sampled_from(["reject", "enqueue", "interrupt"]),
+        same=st.sampled_from([None, None, Idempotency("k1", "a"), Idempotency("k1", "b"), Idempotency("k2", "a")]),
+    )
+    def create(self, tenant: str, thread: str | None, overlap: Overlap, same: Idempotency | None) -> str:
         run_id = new_run_id(tenant)
-        event = RunCreated(run_id, tenant, "clerk", "hash", "task")
-        assert self.both(lambda journal, _: journal.create(event)) == [Created(run_id), Created(run_id)]
-        self.known.add(run_id)
+        event = RunCreated(run_id, tenant, "clerk", "hash", "task", thread_id=thread)
+        first, second = self.both(lambda journal, _: journal.create(event, overlap=overlap, idempotency=same))
+        assert first == second
+        if isinstance(first, Created) and first.is_new:
+            self.known.add(run_id)
         return run_id
+
+    @rule(run_id=runs, listed_s=st.sampled_from([0.0, 3600.0]))
+    def delete(self, run_id: str, listed_s: float) -> None:
+        first, second = self.both(lambda journal, _: journal.delete(run_id, listed_s=listed_s))
+        assert first == second
 
     @rule(run_id=runs, target=leases)
     def claim(self, run_id: str) -> tuple[Lease, ...]:
@@ -108,7 +123,17 @@ class TwoJournals(RuleBasedStateMachine):
 
     @rule(pair=leases)
     def renew(self, pair: tuple[Lease, ...]) -> None:
-        first, second = self.both(lambda journal, index: journal.renew(pair[index], ttl_s=TTL_S))
+        """Behind a final event of its own a late renewal may find all well or be refused: both end the lease."""
+
+        async def ask(journal: Journal, index: int) -> Answer:
+            answer = await journal.renew(pair[index], ttl_s=TTL_S)
+            try:
+                has_ended = (await journal.record(pair[index].run_id)).status in FINAL
+            except RunNotFound:
+                has_ended = True
+            return "Fenced" if has_ended else answer
+
+        first, second = self.both(ask)
         assert first == second
 
     @rule(pair=leases, delay=st.sampled_from([0.0, 3600.0, None]))
@@ -148,7 +173,9 @@ class TwoJournals(RuleBasedStateMachine):
 
             async def tell(journal: Journal, _: int, run_id: str = run_id) -> Answer:
                 record = await journal.record(run_id)
-                facts = (record.tenant, record.status, record.reason, record.epoch, record.step)
+                facts = (record.tenant, record.status, record.reason, record.epoch, record.step, record.archived)
+                if record.archived:
+                    return facts
                 events = [each.event for each in await journal.read(run_id)]
                 return facts, events, await journal.artifact(run_id, "a")
 
@@ -158,8 +185,11 @@ class TwoJournals(RuleBasedStateMachine):
     @rule()
     def lists_show_the_same(self) -> None:
         async def tell(journal: Journal, _: int) -> Answer:
-            shown = [await journal.runs(tenant, limit=1000) for tenant in ("acme", "umbrella")]
-            return [sorted(each.run_id for each in part) for part in shown]
+            shown = [await journal.list_ended(4_000_000_000_000, 1000)]
+            for tenant in ("acme", "umbrella"):
+                shown.append([each.run_id for each in await journal.runs(tenant, limit=1000)])
+                shown.append(await journal.waiting(tenant, limit=1000))
+            return [sorted(part) for part in shown]
 
         first, second = self.both(tell)
         assert first == second
