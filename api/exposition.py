@@ -17,7 +17,6 @@ from ..memory.metrics import BUCKETS_S, Figures, Labels, Times
 MEDIA_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 
 COUNTS = {
-    "runs_accepted": "Runs accepted, by agent.",
     "runs_finished": "Runs that ended, by agent, status and reason.",
     "steps": "Steps decided by the model, by agent.",
     "tokens": "Tokens by agent and kind: prompt, cached, completion.",

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from ...memory.backlog import Backlog, read_backlog
 from ...workers.doorbell import LANES, QUEUES, tool_queue
 from ..auth import authenticate, check_scope, is_local
-from ..deps import ServiceDep, service_of
+from ..deps import ServiceDep
 
 if TYPE_CHECKING:
     from ...agents.agent import Agent
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 router = APIRouter()
 
 
-async def metrics_reader(request: Request) -> None:
+async def metrics_reader(request: Request, service: ServiceDep) -> None:
     """Do nothing when the request may read figures of all tenants: from this machine, or with a key for `admin`.
 
     Raises:
@@ -25,7 +25,7 @@ async def metrics_reader(request: Request) -> None:
     """
     if "authorization" not in request.headers and is_local(request.scope):
         return
-    check_scope(await authenticate(request.scope, service_of(request)), "admin")
+    check_scope(await authenticate(request.scope, service), "admin")
 
 
 @router.get(

@@ -1,0 +1,40 @@
+"""Count requests by route and status, as `GET /metrics` shows them."""
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..memory.metrics import Metrics
+
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+ABORTED = "aborted"
+"""Status of requests whose client left before there was an answer."""
+
+
+class Stopwatch:
+    """Measures one request from now on."""
+
+    __slots__ = ("_began", "_metrics")
+
+    def __init__(self, metrics: "Metrics") -> None:
+        self._metrics = metrics
+        self._began = time.perf_counter()
+
+    def answered(self, scope: Mapping[str, Any], status: int | None) -> None:
+        """Count the request, and how long its answer took.
+
+        Args:
+            scope: Its ASGI scope; the route that matched stands in it, as a template without ids.
+            status: Of the answer; `None`: there was none.
+        """
+        labels = {
+            "method": scope["method"] if scope["method"] in METHODS else "other",
+            "route": getattr(scope.get("route"), "path", "other"),
+        }
+        self._metrics.count("api_requests", status=str(status or ABORTED), **labels)
+        self._metrics.observe("api", time.perf_counter() - self._began, **labels)
+
+    def streaming(self, route: str) -> None:
+        """Count a stream that was opened; how long it stays open is the client's choice."""
+        self._metrics.count("api_requests", status="200", method="GET", route=route)
