@@ -73,7 +73,13 @@ HINTS = {
     "approval": "answer at a terminal: loopwright resume SOURCE RUN_ID",
     "in_doubt": "say what became of it with settle_call (docs/agents.md), then: loopwright resume SOURCE RUN_ID",
 }
-"""What a person can do about a run that waits."""
+"""What a person can do about a run of this process that waits."""
+
+SERVER_HINTS = {
+    "approval": "decide about it: loopwright approve",
+    "in_doubt": "say what became of it: loopwright approve",
+}
+"""What a person can do about a run of a server that waits."""
 
 
 class RunPrinter:
@@ -81,16 +87,21 @@ class RunPrinter:
 
     Args:
         write: Receives each line.
+        hints: What a person can do about a run that waits, by reason.
     """
 
-    def __init__(self, write: Callable[[Text], None]) -> None:
+    def __init__(self, write: Callable[[Text], None], hints: dict[str, str] | None = None) -> None:
         self._send = write
+        self._hints = HINTS if hints is None else hints
+        self._is_held = False
         self._calls: dict[str, ev.ToolCall] = {}
         self._steps = 0
         self._tokens = ev.Tokens()
         self._done_calls = 0
         self._table: dict[str, Callable[[Any], None]] = {
             "run.created": self._created,
+            "run.claimed": self._claimed,
+            "run.released": self._released,
             "step.decided": self._decided,
             "step.rejected": self._rejected,
             "turn.taken": self._turn,
@@ -119,6 +130,18 @@ class RunPrinter:
         task = event.task if isinstance(event.task, str) else json.dumps(event.task, ensure_ascii=False)
         self._write((f"run {event.run_id}", "bold"), "  agent ", (event.agent, "cyan"))
         self._write("    ", ("task", "bold"), f" {clip(task)}")
+
+    def _claimed(self, event: ev.RunClaimed) -> None:
+        """Say that another worker goes on where one was lost; claims in the ordinary course say nothing."""
+        if self._is_held:
+            self._write("    ", ("worker lost", "yellow"), f" {event.worker} carries on, attempt {event.epoch}")
+        self._is_held = True
+
+    def _released(self, event: ev.RunReleased) -> None:
+        self._is_held = False
+        self._write(
+            "    ", ("handed over", "yellow"), f" {event.reason}", f": {clip(event.detail)}" if event.detail else ""
+        )
 
     def _decided(self, event: ev.StepDecided) -> None:
         self._count(event.tokens)
@@ -153,8 +176,9 @@ class RunPrinter:
         self._write("    ", ("compacted", "yellow"), moved)
 
     def _waiting(self, event: ev.RunWaiting) -> None:
+        self._is_held = False
         self._write(("waiting", "yellow"), f" for {event.reason}: {', '.join(event.call_ids)}")
-        self._write("    ", HINTS.get(event.reason, ""))
+        self._write("    ", self._hints.get(event.reason, ""))
 
     def _end(self, status: str, reason: str, text: str) -> None:
         tokens = self._tokens.prompt + self._tokens.completion

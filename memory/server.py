@@ -100,6 +100,13 @@ class EmbeddedRedis:
         """Process id of our child; `None` when not running, or when the server is another process's."""
         return self._process.pid if self._process else None
 
+    @property
+    def is_running(self) -> bool:
+        """Whether there is a server: ours that lives, or another process's that answers."""
+        if self._process is not None:
+            return self._process.poll() is None
+        return self._socket is not None and _answers(self._socket)
+
     def start(self) -> Self:
         """Start the server, or share the one that has this folder open; return when it answers.
 

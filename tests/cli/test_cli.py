@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from loopwright import Agent, cli, load_settings, review_call
+from loopwright import Agent, cli_local, load_settings, review_call
 from loopwright.doctor import examine
 from loopwright.errors import ExtraMissing
 from loopwright.inference.embedded import EmbeddedEndpoint
@@ -275,7 +275,7 @@ def test_the_lease_lasts_as_long_as_the_settings_say(monkeypatch: pytest.MonkeyP
             return await super().claim(run_id, worker, ttl_s=ttl_s)
 
     monkeypatch.setattr("loopwright.memory.journal.in_memory.InMemoryJournal", Noting)
-    asyncio.run(cli._run(agent, Settings(lease_s=7), as_json=True, task="go", in_memory=True))
+    asyncio.run(cli_local._run(agent, Settings(lease_s=7), as_json=True, task="go", in_memory=True))
     assert asked == [7.0]
 
 
