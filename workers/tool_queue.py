@@ -12,9 +12,9 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 import structlog
 from pydantic import TypeAdapter
@@ -42,8 +42,10 @@ RESEND_S = 30.0
 LONGEST_RESEND_S = 600.0
 """Longest time between two messages about one call."""
 
-DEPOSIT_S = 60.0
-"""Seconds for which a tool worker tries to leave a result while Redis is away."""
+PATIENCE_S = 60.0
+"""Seconds for which a tool worker tries to take a call, or to leave its result, while Redis is away."""
+
+T = TypeVar("T")
 
 _log = structlog.get_logger(__name__)
 
@@ -165,7 +167,9 @@ class ToolBench:
         try:
             message = _MESSAGE.validate_python(payload)
             token = secrets.token_hex(8)
-            started = await self._calls.start(message.run, message.call, message.attempt, token, ttl_s=self._lease_s)
+            started = await _patiently(
+                lambda: self._calls.start(message.run, message.call, message.attempt, token, ttl_s=self._lease_s)
+            )
             if started is not None:
                 await self._make(message, token, started)
         except Exception as exc:
@@ -201,21 +205,8 @@ class ToolBench:
             return True
 
     async def _deposit(self, message: _Message, token: str, outcome: Outcome) -> None:
-        give_up, pause_s = time.monotonic() + DEPOSIT_S, 0.1
-        left = _OUTCOME.dump_json(
-            _Deposit(
-                outcome.text, outcome.error, outcome.size, outcome.attempts, outcome.latency_ms, outcome.unknown
-            )
-        ).decode()  # fmt: skip
-        while True:
-            try:
-                priority = await self._calls.deposit(message.run, message.call, token, left)
-                break
-            except LoopwrightError as exc:
-                if not exc.retryable or time.monotonic() > give_up:
-                    raise
-                await asyncio.sleep(pause_s)
-                pause_s = min(pause_s * 2, 5.0)
+        left = _OUTCOME.dump_json(_deposit_of(outcome)).decode()
+        priority = await _patiently(lambda: self._calls.deposit(message.run, message.call, token, left))
         if priority is not None:
             await self._doorbell.ring(message.run, priority)
 
@@ -256,6 +247,25 @@ class ToolBench:
             if tool.name == told.tool:
                 return agent, tool
         raise _NotHere("unknown_tool", f"{where} does not know tool {told.tool!r} of agent {told.agent!r}")
+
+
+async def _patiently(ask: Callable[[], Awaitable[T]]) -> T:
+    """Ask Redis something that may be asked twice, and go on asking while it is away."""
+    give_up, pause_s = time.monotonic() + PATIENCE_S, 0.1
+    while True:
+        try:
+            return await ask()
+        except LoopwrightError as exc:
+            if not exc.retryable or time.monotonic() > give_up:
+                raise
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 2, 5.0)
+
+
+def _deposit_of(outcome: Outcome) -> _Deposit:
+    return _Deposit(
+        outcome.text, outcome.error, outcome.size, outcome.attempts, outcome.latency_ms, outcome.unknown
+    )  # fmt: skip
 
 
 class _NotHere(Exception):

@@ -16,6 +16,12 @@ local function drop(calls, id)
   if state ~= 'done' then redis.call('HINCRBY', calls, 'pending', -1) end
   redis.call('HDEL', calls, id .. ':s', id .. ':q', id .. ':o')
 end
+local function watch(due, id, status, now, alive)
+  -- Somebody must look at a sleeping run when its tool worker has been silent for too long, and not before. A run that
+  -- is due already stays so.
+  local at = tonumber(redis.call('ZSCORE', due, id) or '0')
+  if status == 'waiting' and at > now then redis.call('ZADD', due, digits(alive + 1000), id) end
+end
 local function wake(run, due, id, lease_end, now)
   -- A run that somebody holds becomes due when it is released.
   if tonumber(lease_end) > now then
@@ -89,20 +95,21 @@ return 'forgotten'
 START = (
     _PRELUDE
     + """
--- KEYS run, calls. ARGV call, attempt, token, ms for which the tool worker is believed alive.
+-- KEYS run, calls, due. ARGV run, call, attempt, token, ms for which the tool worker is believed alive.
 -- -> ['started', request, ms until the run's deadline or ''], or one code: `stopped` (the run is to end), `gone`.
-local line = redis.call('HGET', KEYS[2], ARGV[1] .. ':s')
+local line = redis.call('HGET', KEYS[2], ARGV[2] .. ':s')
 local had = redis.call('HMGET', KEYS[1], 'status', 'cancel')
 if not line or not had[1] then return {'gone'} end
 if final[had[1]] or had[2] then return {'stopped'} end
 local attempt, state, token, _, sends, deadline = parts(line)
-if attempt ~= ARGV[2] then return {'gone'} end
-if state ~= 'sent' and not (state == 'started' and token == ARGV[3]) then return {'gone'} end
+if attempt ~= ARGV[3] then return {'gone'} end
+if state ~= 'sent' and not (state == 'started' and token == ARGV[4]) then return {'gone'} end
 local now = now_ms()
-redis.call('HSET', KEYS[2], ARGV[1] .. ':s',
-  line_of(attempt, 'started', ARGV[3], digits(now + ARGV[4]), sends, deadline))
+local alive = now + ARGV[5]
+redis.call('HSET', KEYS[2], ARGV[2] .. ':s', line_of(attempt, 'started', ARGV[4], digits(alive), sends, deadline))
+watch(KEYS[3], ARGV[1], had[1], now, alive)
 local left = deadline == '0' and '' or digits(deadline - now)
-return {'started', redis.call('HGET', KEYS[2], ARGV[1] .. ':q'), left}
+return {'started', redis.call('HGET', KEYS[2], ARGV[2] .. ':q'), left}
 """
 )
 
@@ -110,7 +117,6 @@ BEAT = (
     _PRELUDE
     + """
 -- KEYS run, calls, due. ARGV run, call, token, ms for which the tool worker is believed alive, ms to keep.
--- While a tool works, nobody need look at its sleeping run; one that is due already, or to be cancelled, stays so.
 local line = redis.call('HGET', KEYS[2], ARGV[2] .. ':s')
 if not line then return 'gone' end
 local attempt, state, token, _, sends, deadline = parts(line)
@@ -121,10 +127,7 @@ local now = now_ms()
 local alive = now + ARGV[4]
 redis.call('HSET', KEYS[2], ARGV[2] .. ':s', line_of(attempt, state, token, digits(alive), sends, deadline))
 redis.call('PEXPIRE', KEYS[2], ARGV[5])
-local at = tonumber(redis.call('ZSCORE', KEYS[3], ARGV[1]) or '0')
-if had[1] == 'waiting' and at > now and at < alive + 1000 then
-  redis.call('ZADD', KEYS[3], 'XX', digits(alive + 1000), ARGV[1])
-end
+watch(KEYS[3], ARGV[1], had[1], now, alive)
 return 'alive'
 """
 )

@@ -145,11 +145,9 @@ class RemoteCalls:
             JournalUnavailable: Redis gave no answer, or no replica has confirmed; the call must not be made.
         """
         run, kept = _keys(run_id)
-        arguments = (call_id, attempt, token, int(ttl_s * 1000))
-        if self._replicated:
-            reply = await self._run_replicated("START", (run.run, kept), *arguments)
-        else:
-            reply = await self._run("START", (run.run, kept), *arguments)
+        arguments = (run_id, call_id, attempt, token, int(ttl_s * 1000))
+        send = self._run_replicated if self._replicated else self._run
+        reply = await send("START", (run.run, kept, run.due), *arguments)
         if reply[0] != b"started":
             return None
         return Started(reply[1].decode(), int(reply[2]) if reply[2] else None)

@@ -6,8 +6,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from loopwright.errors import Fenced
+from loopwright.errors import Fenced, JournalUnavailable
 from loopwright.memory.client import make_client
+from loopwright.memory.journal import remote
 from loopwright.memory.journal.contract import Claim
 from loopwright.memory.journal.redis import RedisJournal
 from loopwright.memory.journal.remote import Registered, RemoteCalls
@@ -254,17 +255,36 @@ def test_a_sleeping_run_is_not_looked_at_while_its_tool_works_but_nothing_urgent
     async def go() -> None:
         async with scene(server) as here:
             await here.calls.register(here.lease, [A])
-            await here.calls.start(here.run, "1.1", 1, "t", ttl_s=60)
             await here.sleep(due_in_s=5)
             before = here.due_ms()
-            assert await here.calls.beat(here.run, "1.1", "t", ttl_s=60)
+            await here.calls.start(here.run, "1.1", 1, "t", ttl_s=60)
             assert here.due_ms() >= before + 50_000
+            assert await here.calls.beat(here.run, "1.1", "t", ttl_s=1)
+            assert here.due_ms() <= before
             claim = await here.journal.claim(here.run, "w", ttl_s=LONG_S)
             await here.journal.release(claim.lease, due_in_s=0)
             urgent = here.due_ms()
             await asyncio.sleep(0.01)
             assert await here.calls.beat(here.run, "1.1", "t", ttl_s=60)
             assert here.due_ms() == urgent
+
+    go()
+
+
+def test_in_replicated_mode_a_call_starts_only_when_a_replica_knows_it(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "_WAIT_MS", 50)
+
+    @in_loop
+    async def go() -> None:
+        async with scene(server) as here:
+            client = make_client(server.url)
+            calls = RemoteCalls(client, durability="replicated")
+            await calls.register(here.lease, [A])
+            with pytest.raises(JournalUnavailable, match="replica"):
+                await calls.start(here.run, "1.1", 1, "t", ttl_s=9)
+            await client.aclose()
 
     go()
 
