@@ -1,6 +1,8 @@
 """Approvals over HTTP, with a real run behind them: asked, listed, decided, and made with exactly those bytes."""
 
+import asyncio
 import contextlib
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -325,3 +327,42 @@ async def test_a_run_that_a_worker_holds_answers_busy_and_may_be_asked_again(
         assert busy.json()["type"] == "urn:loopwright:problem:run_busy"
         await at.api.store.journal.release(claim.lease)
         assert (await at.decide(approval, "approve")).status_code == 200
+
+
+@in_loop
+async def test_of_many_who_decide_at_once_one_is_written_down(one_server: RedisServer, tmp_path: Path) -> None:
+    async with desk(one_server, tmp_path) as at:
+        run_id = await at.ask()
+        (approval,) = await at.waiting()
+        ways = [("approve", {}), ("reject", {}), ("edit", {"arguments": {"amount": 1, "to": "Bob"}})] * 4
+        answers = await asyncio.gather(*(at.decide(approval, way, **more) for way, more in ways))
+        won = {answer.json()["decision"] for answer in answers if answer.status_code == 200}
+        assert len(won) == 1 and {answer.status_code for answer in answers} == {200, 409}
+        assert sum(answer.status_code == 200 for answer in answers) == 4
+        reviews = [each for each in await at.events(run_id) if isinstance(each, ev.CallReviewed)]
+    assert len(reviews) == 1
+
+
+@in_loop
+async def test_a_foreign_id_costs_what_an_unknown_one_costs(one_server: RedisServer, tmp_path: Path) -> None:
+    """T26: else the time of a 404 would tell what exists."""
+    async with desk(one_server, tmp_path) as at:
+        theirs = await at.ask(tenant="beta")
+        header = await at.api.key("approve", tenant="acme")
+        spent = []
+        for run_id in (theirs, new_run_id("beta")) * 3:
+            body = {"decision": "approve", "digest": "0" * 64}
+            before = calls_of(one_server)
+            refused = await at.api.http.post(f"/v1/approvals/{run_id}:1.1", json=body, headers=header)
+            spent.append(
+                (refused.status_code, {name: n - before.get(name, 0) for name, n in calls_of(one_server).items()})
+            )
+    assert spent[2] == spent[3] == spent[4] == spent[5]
+    assert spent[2][0] == 404
+
+
+def calls_of(server: RedisServer) -> dict[str, int]:
+    """Return how often each command was run."""
+    text = server.command("INFO", "commandstats").decode()
+    found = re.findall(r"cmdstat_([a-z|]+):calls=(\d+)", text)
+    return {name: int(number) for name, number in found if name not in ("info", "lpush", "publish", "hincrbyfloat")}
