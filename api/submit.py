@@ -50,13 +50,19 @@ async def submit(
     delay_s = (start_ms - now_ms) / 1000
     done = await service.store.journal.create(
         created,
-        due_in_s=delay_s or GRACE_S,
+        due_in_s=delay_s or _grace_s(request),
         idempotency=None if idempotency_key is None else idempotency_of(idempotency_key, "run", request),
         overlap=request.overlap,
     )
     if done.is_new and not done.is_queued and not delay_s:
         await service.doorbell.ring(created.run_id, created.priority)
     return done, created
+
+
+def _grace_s(request: RunRequest) -> float:
+    """Return when a run that is to start now is due: one that may wait for its turn is rung for then, not now."""
+    may_wait = request.thread_id is not None and request.overlap != "reject"
+    return 0.0 if may_wait else GRACE_S
 
 
 def idempotency_of(key: str, purpose: str, request: Request) -> Idempotency:
