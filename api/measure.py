@@ -29,7 +29,8 @@ class Stopwatch:
             scope: Its ASGI scope; the route that matched stands in it, as a template without ids.
             status: Of the answer; `None`: there was none.
         """
-        labels = {"method": scope["method"] if scope["method"] in METHODS else "other", "route": _route_of(scope)}
+        method = str(scope["method"]) if scope["method"] in METHODS else "other"
+        labels = {"method": method, "route": _route_of(scope)}
         self._metrics.count("api_requests", status=str(status or ABORTED), **labels)
         self._metrics.observe("api", time.perf_counter() - self._began, **labels)
 

@@ -80,11 +80,11 @@ class Metrics:
         self._series: dict[str, dict[Labels, Labels]] = defaultdict(dict)
         self._flushing = asyncio.Lock()
 
-    def count(self, name: str, value: float = 1, **labels: str) -> None:
+    def count(self, name: str, value: float = 1, /, **labels: str) -> None:
         """Add to a count. Names and labels come from a small set: never a run, a task or a tenant's text."""
         self._add((name, self._labels(name, labels), ""), value)
 
-    def observe(self, name: str, seconds: float, **labels: str) -> None:
+    def observe(self, name: str, seconds: float, /, **labels: str) -> None:
         """Note how long something took."""
         known = self._labels(name, labels)
         self._add((name, known, _ENDS[bisect_left(BUCKETS_S, seconds)]), 1)
