@@ -38,7 +38,7 @@ class Api(FastAPI):
 
         super().__init__(
             title="Loopwright", version=__version__, summary="Self-hosted tool-using agents as durable jobs.",
-            docs_url=None, redoc_url=None, telemetry={"tracing": False, "metrics": False},
+            docs_url=None, redoc_url=None, redirect_slashes=False, telemetry={"tracing": False, "metrics": False},
         )  # fmt: skip
         self.state.service = service
         self.streams = EventStreams(service)

@@ -7,7 +7,7 @@ into play, because what FastAPI holds per request would be held for as long as t
 
 import re
 import secrets
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -16,13 +16,17 @@ from .. import errors as er
 from .auth import authenticate
 from .body import bounded
 from .deps import CALLER_KEY, REQUEST_ID_KEY
-from .problems import MEDIA_TYPE, headers_of, internal_error, problem_of
+from .measure import Stopwatch
+from .problems import MEDIA_TYPE, headers_of, problem_of
 
 if TYPE_CHECKING:
     from .service import Service
     from .streams import EventStreams
 
 _log = structlog.get_logger(__name__)
+STREAM_ROUTE = "/v1/runs/{run_id}/events"
+"""The only route that is streamed, as FastAPI names it."""
+
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 
@@ -44,48 +48,50 @@ class Border:
         """Serve one HTTP request."""
         request_id = scope[REQUEST_ID_KEY] = _id_of(scope)
         structlog.contextvars.bind_contextvars(request_id=request_id)
-        sender = _Sender(send, request_id)
+        sender, watch = _Sender(send, request_id), Stopwatch(self._service.store.metrics)
         try:
             if scope["path"].startswith("/v1/"):
                 scope[CALLER_KEY] = await authenticate(scope, self._service)
             if not self._streams.wants(scope):
                 await self._app(scope, await bounded(scope, receive), sender.send)
+                watch.answered(scope, sender.status)
                 return
             opened = await self._streams.open(scope)
         except Exception as exc:  # the outermost border of a request
             await sender.fail(exc)
+            watch.answered(scope, sender.status)
             return
+        watch.streaming(STREAM_ROUTE)
         await self._streams.serve(scope, opened, receive, send)
 
 
 class _Sender:
     """Adds the request id to an answer, and answers what went wrong."""
 
-    __slots__ = ("_has_begun", "_request_id", "_send")
+    __slots__ = ("_request_id", "_send", "status")
 
     def __init__(self, send: Send, request_id: str) -> None:
         self._send = send
         self._request_id = request_id
-        self._has_begun = False
+        self.status: int | None = None
 
     async def send(self, message: Message) -> None:
         """Send a message of the answer."""
         if message["type"] == "http.response.start":
-            self._has_begun = True
+            self.status = message["status"]
             message["headers"].append((b"x-request-id", self._request_id.encode()))
         await self._send(message)
 
     async def fail(self, error: Exception) -> None:
         """Answer an error, unless an answer has begun; log it when it is ours."""
-        if not isinstance(error, er.LoopwrightError):
-            _log.exception("request_failed", exc_info=error)
-        if self._has_begun:
+        known = error if isinstance(error, er.LoopwrightError) else er.LoopwrightError()
+        problem = problem_of(known, self._request_id)
+        if problem.status == 500:
+            _log.error("request_failed", exc_info=error)
+        if self.status is not None:
             return
-        known = isinstance(error, er.LoopwrightError)
-        problem = problem_of(error, self._request_id) if known else internal_error(self._request_id)  # type: ignore[arg-type]
         body = problem.model_dump_json().encode()
-        headers: dict[str, Any] = headers_of(error) if known else {}  # type: ignore[arg-type]
-        headers |= {"content-type": MEDIA_TYPE, "content-length": str(len(body))}
+        headers = headers_of(known) | {"content-type": MEDIA_TYPE, "content-length": str(len(body))}
         raw = [(name.encode(), value.encode()) for name, value in headers.items()]
         await self.send({"type": "http.response.start", "status": problem.status, "headers": raw})
         await self._send({"type": "http.response.body", "body": body})

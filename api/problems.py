@@ -29,10 +29,14 @@ class Kind(NamedTuple):
     remedy: str = ""
 
 
+_INTERNAL = Kind(500, "Internal error", "Quote request_id to whoever runs this server; its log has the rest.")
+
 KINDS: dict[str, Kind] = {
-    "LoopwrightError": Kind(
-        500, "Internal error", "Quote request_id to whoever runs this server; its log has the rest."
-    ),
+    "LoopwrightError": _INTERNAL,
+    "SettingsInvalid": _INTERNAL,
+    "LoadFailed": _INTERNAL,
+    "DefinitionInvalid": _INTERNAL,
+    "ExtraMissing": _INTERNAL,
     "ForCaller": Kind(400, "The request cannot be served", "Change the request; repeating it unchanged cannot help."),
     "ForModel": Kind(422, "The value is not valid", "Correct the value that detail names."),
     "AgentNotFound": Kind(404, "No such agent", "GET /v1/agents lists the agents of this server."),
@@ -83,10 +87,9 @@ KINDS: dict[str, Kind] = {
     "PepperMismatch": Kind(
         503, "Keys cannot be checked", "Whoever runs this server must give each host the same LOOPWRIGHT_PEPPER."
     ),
-    "ForOperator": Kind(500, "Internal error", "Quote request_id to whoever runs this server; its log has the rest."),
+    "ForOperator": _INTERNAL,
     "JournalUnavailable": Kind(503, "The store is away", "Send the same request again, with the same Idempotency-Key."),
     "StoreFull": Kind(503, "The store is full", "Try again later; finished runs leave the store after a while."),
-    "Stopping": Kind(503, "The server is stopping", "Send the same request again, with the same Idempotency-Key."),
 }
 """By class name; an error has the kind of its nearest ancestor here."""
 
@@ -131,11 +134,6 @@ def request_invalid(found: Sequence[Any]) -> er.RequestInvalid:
     """Return what FastAPI's or pydantic's validation found as one error."""
     listed = [_field_problem(each) for each in found[:MAX_FIELD_PROBLEMS]]
     return er.RequestInvalid([f"{each.where}: {each.problem}" for each in listed])
-
-
-def internal_error(request_id: str) -> Problem:
-    """Return the problem that stands for an unexpected exception."""
-    return problem_of(er.LoopwrightError(), request_id)
 
 
 def _fields_of(error: er.LoopwrightError) -> list[FieldProblem]:

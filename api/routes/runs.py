@@ -11,15 +11,19 @@ from ...memory.journal.ids import created_ms_of, shard_of_tenant
 from ...planner.events import FINAL, Status
 from ..caller import Caller
 from ..deps import REQUEST_ID_KEY, ReadCaller, RunsCaller, ServiceDep
+from ..export import exported
+from ..fork import fork
 from ..models import (
     BatchAnswer,
     BatchItem,
     BatchRequest,
     CancelRequest,
+    ForkRequest,
     Moment,
     Name,
     Page,
     Run,
+    RunExport,
     RunRequest,
     RunSummary,
 )
@@ -27,7 +31,7 @@ from ..ownership import own_record
 from ..problems import kind_of, problem_of
 from ..service import Service
 from ..submit import submit
-from ..views import answer, queued_run, run_of, summary_of
+from ..views import JSON, answer, queued_run, run_of, summary_of
 from ..waiting import wait_of
 
 router = APIRouter()
@@ -137,6 +141,34 @@ async def cancel_run(
     snapshot = await service.store.journal.snapshot(run_id)
     status = 200 if snapshot.record.status in FINAL else 202
     return answer(run_of(snapshot, service.store.journal.durability), status)
+
+
+@router.post(
+    "/runs/{run_id}/fork", operation_id="fork_run", status_code=202, response_model=Run,
+    responses={200: {"model": Run, "description": "The fork has ended within the time of `Prefer: wait=N`."}},
+)  # fmt: skip
+async def fork_run(
+    run_id: RunId,
+    body: ForkRequest,
+    request: Request,
+    service: ServiceDep,
+    caller: RunsCaller,
+    idempotency_key: IdempotencyKey = None,
+    prefer: Prefer = None,
+) -> Response:
+    """Take on a run that begins with the first steps of this one; what they called is not called again."""
+    done, _ = await fork(service, caller, run_id, body, idempotency_key=idempotency_key)
+    return await _awaited(request, service, done.run_id, wait_of(prefer))
+
+
+@router.get("/runs/{run_id}/export", operation_id="export_run", response_model=RunExport)
+async def export_run(run_id: RunId, service: ServiceDep, caller: ReadCaller) -> Response:
+    """Return everything about a run as one JSON file: definition, prompt, events, results, artifacts."""
+    await own_record(service, caller, run_id)
+    snapshot = await service.store.journal.snapshot(run_id)
+    content = exported(snapshot, run_of(snapshot, service.store.journal.durability), service.registry)
+    name = {"content-disposition": f'attachment; filename="run-{run_id}.json"'}
+    return Response(content, media_type=JSON, headers=name)
 
 
 @router.get(
