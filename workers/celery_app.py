@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from celery import Celery, signals
 from celery.worker import state as worker_state
-from kombu import Exchange, Queue
+from kombu.entity import Exchange, Queue
 
 from ..errors import SettingsInvalid
 from .doorbell import ECHO, TOOL, WAKE
@@ -32,7 +32,7 @@ SOCKET_TIMEOUT_S = 10
 """How long connecting and other commands of Celery may take, in seconds."""
 
 
-class App(Celery):
+class App(Celery):  # type: ignore[misc]
     """A Celery app whose broker is the one it was made with, whatever `CELERY_BROKER_URL` says."""
 
     redis_url = ""
@@ -77,22 +77,20 @@ def make_app(
 
 
 def _add_wake(app: App, look: Callable[[str], Awaitable[None]]) -> None:
-    @app.task(name=WAKE)
     async def wake(run_id: str) -> None:
         await look(run_id)
 
+    app.task(name=WAKE)(wake)
+
 
 def _add_tool(app: App, execute: Callable[[Any], Any]) -> None:
-    if inspect.iscoroutinefunction(execute):
+    async def tool_here(payload: Any) -> None:
+        await execute(payload)
 
-        @app.task(name=TOOL)
-        async def tool(payload: Any) -> None:
-            await execute(payload)
-    else:
+    def tool_elsewhere(payload: Any) -> None:
+        execute(payload)
 
-        @app.task(name=TOOL)
-        def tool(payload: Any) -> None:
-            execute(payload)
+    app.task(name=TOOL)(tool_here if inspect.iscoroutinefunction(execute) else tool_elsewhere)
 
 
 async def _hear(token: str) -> None:
@@ -103,11 +101,13 @@ def _keep_logging(**_: Any) -> None:
     """Be connected: then Celery leaves logging and standard output as they are."""
 
 
-def _queue(name: str) -> Queue:
+def _queue(name: str) -> Any:
     """Return a queue that is a plain Redis list: without an exchange of its own, nothing has to be declared."""
-    return Queue(name, Exchange(""), routing_key=name, no_declare=True)
+    return _Queue(name, _Exchange(""), routing_key=name, no_declare=True)
 
 
+_Queue: Any = Queue
+_Exchange: Any = Exchange
 _OPTIONS: dict[str, Any] = {
     "accept_content": ["json"],
     "task_serializer": "json",
@@ -184,10 +184,20 @@ class Messenger:
         """Stop taking messages, and put one that is just arriving back. May be called from any thread."""
         self._in_hub(self._cancel)
 
-    def stop(self) -> None:
-        """Let `run` return. May be called from any thread, also while Redis is away."""
+    def stop(self, *, now: bool = False) -> None:
+        """Let `run` return. May be called from any thread, also while Redis is away.
+
+        Args:
+            now: End the pool's processes too, instead of waiting for what they do.
+        """
+        if now:
+            worker_state.should_terminate = 0
         worker_state.should_stop = 0
         self._in_hub(lambda: None)
+
+    def call_repeatedly(self, every_s: float, call: Callable[[], None]) -> None:
+        """Call something in the main thread every so often. Only from there, once messages are taken."""
+        self._worker.hub.call_repeatedly(every_s, call)
 
     def _cancel(self) -> None:
         consumer = getattr(self._worker.consumer, "task_consumer", None)

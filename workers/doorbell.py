@@ -66,7 +66,7 @@ def envelope(task: str, queue: str, *arguments: Any) -> bytes:
     """Return a message as Celery (protocol 2, JSON) and kombu's Redis transport write it."""
     name = str(uuid.uuid4())
     embedded = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
-    headers = {
+    headers: dict[str, Any] = {
         "lang": "py", "task": task, "id": name, "shadow": None, "eta": None, "expires": None, "group": None,
         "group_index": None, "retries": 0, "timelimit": [None, None], "root_id": name, "parent_id": None,
         "argsrepr": repr(arguments)[:200], "kwargsrepr": "{}", "origin": "loopwright", "ignore_result": True,

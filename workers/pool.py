@@ -68,7 +68,7 @@ class _Job:
     task: "asyncio.Task[None] | None" = None
 
 
-class AioPool(BasePool):
+class AioPool(BasePool):  # type: ignore[misc]
     """See above. `limit` is how many messages may be at work.
 
     Use it as `CELERY_CUSTOM_WORKER_POOL=loopwright.workers.pool:AioPool`, or `AioPool.on(thread)` on a loop of yours.

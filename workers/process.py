@@ -32,6 +32,7 @@ from .pool import AioPool, LoopThread
 from .quarantine import Quarantine
 from .runner import Runner
 from .sweeper import Sweeper
+from .vitals import vitals
 
 if TYPE_CHECKING:
     from ..memory.store import Store
@@ -105,7 +106,8 @@ class WorkerProcess:
     def run(self) -> int:
         """Start, take messages, drain, end. The main thread's signal handlers are ours meanwhile."""
         life = self._thread.submit(self._live())
-        wait([life, self._opened], return_when=FIRST_COMPLETED)
+        first: list[Future[Any]] = [life, self._opened]
+        wait(first, return_when=FIRST_COMPLETED)
         if not self._opened.done():
             life.result()  # raises what went wrong
         hands: Any = {"wake": self._wake} if self._queue is None else {"tool": self._wake}
@@ -178,10 +180,10 @@ class WorkerProcess:
         from ..memory.journal.remote import RemoteCalls
 
         settings = self._settings
-        self._echo = Echo(store.client, doorbell, self.name, is_full=self._is_full, on_deaf=self._turned_deaf)
+        self._echo = echo = Echo(self.name, is_full=self._is_full)
         calls = RemoteCalls(store.client, durability=settings.durability)
         jobs: dict[str, Callable[[], Awaitable[None]]] = {
-            "echo": self._echo.run,
+            "echo": lambda: echo.run(store.client, doorbell, self._turned_deaf),
             "presence": partial(self._beat, store),
             "metrics": store.metrics.run,
         }
@@ -226,20 +228,13 @@ class WorkerProcess:
         return self._free() <= 0
 
     async def _beat(self, store: "Store") -> None:
-        from .. import __version__
-
+        queues = ["runs"] if self._queue is None else [self._queue]
         while True:
-            facts = {
-                "host": os.uname().nodename,
-                "pid": os.getpid(),
-                "slots": self._settings.slots,
-                "busy": self._messenger.busy if self._messenger is not None else 0,
-                "agents": {agent.name: agent.hash for agent in self._registry.agents},
-                "queues": ["runs"] if self._queue is None else [self._queue],
-                "version": __version__,
-                "started_ms": self._started_ms,
-                "is_draining": self._is_draining,
-            }
+            busy = self._messenger.busy if self._messenger is not None else 0
+            facts = vitals(
+                self._registry, queues=queues, slots=self._settings.slots, busy=busy, started_ms=self._started_ms,
+                is_draining=self._is_draining,
+            )  # fmt: skip
             with suppress(LoopwrightError):  # nobody is shown a worker while Redis is away
                 await store.presence.beat(self.name, facts)
             await asyncio.sleep(BEAT_S)
