@@ -15,7 +15,8 @@ import typer
 from .cli_shared import AsJson, DataDir, Redis, die, note, print_json, settings_of, wait_for
 
 if TYPE_CHECKING:
-    from .memory.keys import KeyRecord, Keys
+    from .memory.key_record import KeyRecord
+    from .memory.keys import Keys
     from .settings import Settings
 
 keys = typer.Typer(name="keys", help="API keys: make, list and revoke them.", no_args_is_help=True)

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..errors import ScopeMissing, Unauthorized
-from ..memory.keys import KeyRecord
+from ..memory.key_record import KeyRecord
 from .caller import SCOPES, Caller, Scope
 from .service import Service
 

@@ -20,13 +20,13 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from typing import Any
 
 from redis.asyncio import Redis
 
-from ..errors import KeyNotFound, Misuse, PepperMismatch
+from ..errors import KeyNotFound, PepperMismatch
 from .client import translated
+from .key_record import KeyRecord, check_key, fields_of, record_of
 from .pepper import Pepper
 
 ALL_KEYS = "lw:keys"
@@ -40,7 +40,6 @@ USED_EVERY_MS = 60_000
 
 _MAX_CACHED = 10_000
 _TOKEN = re.compile(r"lw_([0-9a-f]{16})\.([A-Za-z0-9_-]{43})")
-_TENANT = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _NO_MAC = b"0" * 64
 
 _TOUCH = """
@@ -56,39 +55,6 @@ if not had then return 0 end
 if had == '0' then redis.call('HSET', KEYS[1], 'revoked', ARGV[1]) end
 return 1
 """
-
-
-@dataclass(frozen=True, slots=True)
-class KeyRecord:
-    """What is known of a key; its secret is not.
-
-    Attributes:
-        id: Public part, as journals name it.
-        tenant: Whose things it opens.
-        scopes: What it may do.
-        name: What its maker called it.
-        created_ms: When it was made.
-        expires_ms: When it stops working; `None`: never.
-        rate: Requests per second; `None`: the server's default.
-        burst: Requests at once; `None`: the server's default.
-        revoked_ms: When it was revoked; `None`: it was not.
-        used_ms: When it was last used, to the minute; `None`: never.
-    """
-
-    id: str
-    tenant: str
-    scopes: frozenset[str]
-    name: str = ""
-    created_ms: int = 0
-    expires_ms: int | None = None
-    rate: float | None = None
-    burst: int | None = None
-    revoked_ms: int | None = None
-    used_ms: int | None = None
-
-    def works_at(self, now_ms: int) -> bool:
-        """Return whether the key is neither revoked nor expired."""
-        return self.revoked_ms is None and (self.expires_ms is None or now_ms < self.expires_ms)
 
 
 def key_name(key_id: str) -> str:
@@ -152,14 +118,14 @@ class Keys:
             SettingsInvalid: There is no pepper and none can be made.
             JournalUnavailable: Redis gave no answer. Retry is safe: an unused key may be left over.
         """
-        _check(tenant, scopes, name, ttl_s, rate, burst)
+        check_key(tenant, scopes, name, ttl_s, rate, burst)
         pepper = await self._pepper_for_new_keys()
         now = self._now_ms()
         expires = None if ttl_s is None else now + int(ttl_s * 1000)
         record = KeyRecord(secrets.token_hex(8), tenant, frozenset(scopes), name, now, expires, rate, burst)
         token = f"lw_{record.id}.{secrets.token_urlsafe(32)}"
         async with translated(), self._client.pipeline(transaction=True) as pipe:
-            pipe.hset(key_name(record.id), mapping={"mac": _mac(pepper, token).hex(), **_fields(record)})
+            pipe.hset(key_name(record.id), mapping={"mac": _mac(pepper, token).hex(), **fields_of(record)})
             pipe.zadd(ALL_KEYS, {record.id: now})
             await pipe.execute()
         self._any = (0.0, False)
@@ -195,7 +161,7 @@ class Keys:
         known = self._alive.get(key_id)
         if known is None or known[0] <= self._monotonic():
             async with translated():
-                record = _record(key_id, await self._client.hgetall(key_name(key_id)))
+                record = record_of(key_id, await self._client.hgetall(key_name(key_id)))
             known = _remember(self._alive, key_id, self._monotonic() + self._fresh_s, record)
         return known[1] is not None and known[1].works_at(self._now_ms())
 
@@ -211,7 +177,7 @@ class Keys:
     async def find(self, key_id: str) -> KeyRecord:
         """Return what is known of a key. Raises KeyNotFound."""
         async with translated():
-            record = _record(key_id, await self._client.hgetall(key_name(key_id)))
+            record = record_of(key_id, await self._client.hgetall(key_name(key_id)))
         if record is None:
             raise KeyNotFound(key_id)
         return record
@@ -224,7 +190,7 @@ class Keys:
                 for key_id in ids:
                     pipe.hgetall(key_name(key_id))
                 rows = await pipe.execute()
-        records = [_record(key_id, row) for key_id, row in zip(ids, rows, strict=True)]
+        records = [record_of(key_id, row) for key_id, row in zip(ids, rows, strict=True)]
         return [each for each in records if each is not None and tenant in (None, each.tenant)]
 
     async def revoke(self, key_id: str) -> None:
@@ -262,7 +228,7 @@ class Keys:
             raise PepperMismatch(self._pepper.source)
         if not hmac.compare_digest(row.get(b"mac", _NO_MAC), mac.hex().encode()):
             return None
-        record, now = _record(key_id, row), self._now_ms()
+        record, now = record_of(key_id, row), self._now_ms()
         if record is None or not record.works_at(now):
             return None
         _remember(self._known, mac, self._monotonic() + self._fresh_s, record)
@@ -298,53 +264,3 @@ def _mac(pepper: bytes, text: str) -> bytes:
 
 def _check_value(pepper: bytes) -> bytes:
     return _mac(pepper, "loopwright: the pepper of these keys").hex().encode()
-
-
-def _check(
-    tenant: str, scopes: Collection[str], name: str, ttl_s: float | None, rate: float | None, burst: int | None
-) -> None:
-    if not _TENANT.fullmatch(tenant):
-        raise Misuse(f"tenant {tenant[:80]!r}: 1 to 64 letters, digits, _ and -")
-    if not scopes:
-        raise Misuse("a key needs at least one scope")
-    if len(name) > 100 or not name.isprintable():
-        raise Misuse("the name of a key has at most 100 printable characters")
-    if ttl_s is not None and not 1 <= ttl_s <= 100 * 366 * 86_400:
-        raise Misuse("a key expires after 1 second to 100 years")
-    if rate is not None and not 0.001 <= rate <= 1_000_000:
-        raise Misuse("the rate of a key is 0.001 to 1,000,000 requests a second")
-    if burst is not None and not 1 <= burst <= 1_000_000:
-        raise Misuse("the burst of a key is 1 to 1,000,000 requests")
-
-
-def _fields(record: KeyRecord) -> dict[str, str]:
-    """Return a record as a hash in Redis; what is not set is `0`, a name of nobody's is empty."""
-    return {
-        "tenant": record.tenant,
-        "scopes": " ".join(sorted(record.scopes)),
-        "name": record.name,
-        "created": str(record.created_ms),
-        "expires": str(record.expires_ms or 0),
-        "rate": repr(record.rate or 0),
-        "burst": str(record.burst or 0),
-        "revoked": str(record.revoked_ms or 0),
-        "used": str(record.used_ms or 0),
-    }
-
-
-def _record(key_id: str, row: dict[bytes, bytes]) -> KeyRecord | None:
-    if b"mac" not in row:
-        return None
-    text = {name.decode(): value.decode() for name, value in row.items()}
-    return KeyRecord(
-        key_id,
-        text["tenant"],
-        frozenset(text["scopes"].split()),
-        text["name"],
-        int(text["created"]),
-        int(text["expires"]) or None,
-        float(text["rate"]) or None,
-        int(text["burst"]) or None,
-        int(text["revoked"]) or None,
-        int(text["used"]) or None,
-    )

@@ -10,7 +10,8 @@ from typer.testing import CliRunner, Result
 
 from loopwright.cli_keys import keys
 from loopwright.memory.client import make_client
-from loopwright.memory.keys import KeyRecord, Keys
+from loopwright.memory.key_record import KeyRecord
+from loopwright.memory.keys import Keys
 from loopwright.memory.pepper import Pepper
 from loopwright.memory.server import EmbeddedRedis
 
