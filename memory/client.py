@@ -16,7 +16,7 @@ from ..errors import JournalUnavailable, SettingsInvalid, StoreFull
 TIMEOUT_S = 4.0
 """How long connecting, waiting for a connection and waiting for a reply may each take, in seconds."""
 
-_CONNECTIONS = 64
+_CONNECTIONS = 16
 
 
 def make_client(url: str, *, timeout_s: float = TIMEOUT_S) -> Redis:

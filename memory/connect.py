@@ -41,7 +41,7 @@ async def open_journal(settings: "Settings", *, in_memory: bool = False) -> "Asy
         yield InMemoryJournal(), "journal in memory, gone afterwards"
         return
     async with open_redis(settings) as found:
-        yield found.journal, found.line
+        yield with_archive(found.journal, settings), found.line
 
 
 @asynccontextmanager
@@ -88,7 +88,22 @@ async def _embedded(settings: "Settings") -> "AsyncIterator[Found]":
 def _journal(settings: "Settings", url: str) -> "RedisJournal":
     from .journal.redis import RedisJournal
 
-    return RedisJournal(url, durability=settings.durability, retention_s=settings.retention_s)
+    return RedisJournal(
+        url,
+        durability=settings.durability,
+        retention_s=settings.retention_s,
+        archived=settings.archive is not None,
+    )
+
+
+def with_archive(journal: "RedisJournal", settings: "Settings") -> "Journal":
+    """Return the journal, with the archive behind it when the settings name one. Raises SettingsInvalid."""
+    if settings.archive is None:
+        return journal
+    from .archive import Archive
+    from .archived_journal import ArchivedJournal
+
+    return ArchivedJournal(journal, Archive(settings.archive))
 
 
 async def _connected(journal: "RedisJournal", url: str) -> "ServerFacts":
@@ -109,6 +124,7 @@ def server_facts(journal: "Journal") -> list[str]:
     """Return what the server behind a journal is set to and can do, a line each; empty for a journal in memory."""
     from .journal.redis import RedisJournal
 
+    journal = getattr(journal, "journal", journal)
     if not isinstance(journal, RedisJournal):
         return []
     facts = journal.facts

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 from redis.asyncio import Redis
 
+from .archive import Archive
+from .archived_journal import ArchivedJournal
 from .client import make_client
-from .connect import open_redis
+from .connect import open_redis, with_archive
 from .journal.contract import Journal
 from .keys import Keys
 from .live import LiveFeed
@@ -38,6 +40,7 @@ class Store:
         outbox: Webhooks that are owed.
         live: What nobody keeps, such as text while it is written.
         presence: Which workers are there.
+        archive: Where finished runs go, if anywhere; the journal answers for them.
         client: Shared by the stores beside the journal; replies are bytes. Errors: `client.translated`.
         url: Leads to the Redis of all of them.
     """
@@ -51,6 +54,7 @@ class Store:
     outbox: Outbox
     live: LiveFeed
     presence: Presence
+    archive: Archive | None
     client: Redis
     url: str
 
@@ -65,11 +69,12 @@ async def open_store(settings: "Settings") -> AsyncIterator[Store]:
         RedisMissing: None is named, and no server program was found.
     """
     async with open_redis(settings) as found:
+        journal = with_archive(found.journal, settings)
         client = make_client(found.url)
         live = LiveFeed(client)
         try:
             yield Store(
-                journal=found.journal,
+                journal=journal,
                 threads=Threads(client, retention_s=settings.retention_s),
                 keys=Keys(client, Pepper.of(settings)),
                 limits=RateLimits(client),
@@ -78,6 +83,7 @@ async def open_store(settings: "Settings") -> AsyncIterator[Store]:
                 outbox=Outbox(client),
                 live=live,
                 presence=Presence(client),
+                archive=journal.archive if isinstance(journal, ArchivedJournal) else None,
                 client=client,
                 url=found.url,
             )

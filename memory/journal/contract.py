@@ -263,7 +263,10 @@ class Journal(Protocol):
         ...
 
     async def waiting(self, tenant: str, *, before: str = "", limit: int = 50) -> list[str]:
-        """Return ids of a tenant's waiting runs, those created last first, from behind the run id `before`."""
+        """Return ids of a tenant's runs that wait for a person: an approval, or a call in doubt.
+
+        Those created last come first, from behind the run id `before`.
+        """
         ...
 
     async def list_ended(self, before_ms: int, limit: int) -> list[str]:

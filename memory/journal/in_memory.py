@@ -232,8 +232,9 @@ class InMemoryJournal:
         return [(run_id, self._runs[run_id].created.priority) for run_id in await self.due(limit=limit)]
 
     async def waiting(self, tenant: str, *, before: str = "", limit: int = 50) -> list[str]:
-        """Return a tenant's waiting runs; see `Journal.waiting`."""
-        mine = [run for run in self._runs.values() if run.created.tenant == tenant and run.status == "waiting"]
+        """Return runs that wait for a person; see `Journal.waiting`."""
+        asking = [run for run in self._runs.values() if run.status == "waiting" and run.created.tenant == tenant]
+        mine = [run for run in asking if run.reason in ("approval", "in_doubt")]
         mine.sort(key=_listing_order, reverse=True)
         if before:
             cursor = self._runs.get(before)

@@ -163,9 +163,9 @@ local function leave(tenant, name, id, said, output)
   return at_once and heir
 end
 local function turned(key, id, before, status, last)
-  -- The run waits, waits no more, or has ended. -> the run whose turn has come.
+  -- The run waits (for a person: it is listed), waits no more, or has ended. -> the run whose turn has come.
   local of = redis.call('HMGET', key, 'tenant', 'created', 'webhook', 'thread', 'said', 'reason')
-  if status == 'waiting' then
+  if status == 'waiting' and (of[6] == 'approval' or of[6] == 'in_doubt') then
     redis.call('ZADD', tag .. 'waiting:' .. of[1], of[2], id)
   elseif before == 'waiting' then
     redis.call('ZREM', tag .. 'waiting:' .. of[1], id)

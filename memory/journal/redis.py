@@ -275,7 +275,7 @@ class RedisJournal:
         return await self._lists.due_runs(limit)
 
     async def waiting(self, tenant: str, *, before: str = "", limit: int = 50) -> list[str]:
-        """Return a tenant's waiting runs; see `Journal.waiting`."""
+        """Return runs that wait for a person; see `Journal.waiting`."""
         return await self._lists.waiting(tenant, before, limit)
 
     async def list_ended(self, before_ms: int, limit: int) -> list[str]:

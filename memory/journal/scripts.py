@@ -13,7 +13,7 @@ Keys of shard NN (00 to 63, the hash of the tenant; it stands in every run id):
 | {sNN}:due                   | zset   | run id -> millisecond at which somebody must look          | until final |
 | {sNN}:ended                 | zset   | finished run that does not expire by itself -> its end     | until gone  |
 | {sNN}:runs:<tenant>         | zset   | run id -> created                                          | retention   |
-| {sNN}:waiting:<tenant>      | zset   | waiting run -> created                                     | while so    |
+| {sNN}:waiting:<tenant>      | zset   | run that waits for a person -> created                     | while so    |
 | {sNN}:idem:<tenant>:<hash>  | string | run id, fingerprint of the request                         | 24 h        |
 | {sNN}:thread:<tenant>:<id>  | hash   | created updated metadata; run: who has it; gone: deleted   | retention   |
 | {sNN}:thread:<tenant>:<id>:m| stream | messages: role, run, json                                  | retention   |
