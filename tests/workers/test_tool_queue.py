@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -377,6 +378,13 @@ def test_a_tool_worker_with_other_files_says_so(one_server: RedisServer) -> None
         assert made == []
 
     in_shop(one_server, agent, act)
+
+
+def test_the_page_is_true() -> None:
+    names: dict[str, Any] = {"__name__": "page"}
+    for block in re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "queue-tools.md").read_text(), re.DOTALL):
+        exec(compile(block, "docs/queue-tools.md", "exec"), names)
+    assert "model" in names
 
 
 def test_without_a_queue_to_send_to_queued_tools_run_here() -> None:
