@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .journal.contract import Journal
     from .journal.redis import RedisJournal
     from .journal.server_check import ServerFacts
+    from .server import EmbeddedRedis
 
 
 class Found(NamedTuple):
@@ -61,19 +62,28 @@ async def open_redis(settings: "Settings") -> "AsyncIterator[Found]":
         await journal.aclose()
 
 
-@asynccontextmanager
-async def _embedded(settings: "Settings") -> "AsyncIterator[Found]":
+async def start_embedded(settings: "Settings") -> "EmbeddedRedis":
+    """Return an embedded Redis that runs, or is shared with the process that runs it.
+
+    Raises:
+        RedisMissing: None can be started here, or it cannot give the durability that is asked for.
+    """
     from .server import EmbeddedRedis
 
     if settings.durability != "everysec":
         raise RedisMissing(f"the embedded Redis is everysec only; name a server that can give {settings.durability}")
     server = EmbeddedRedis(settings.data_dir)
     try:
-        await server.start_async()
+        return await server.start_async()
     except RedisMissing as exc:
         if "--redis" in exc.problem:
             raise
         raise RedisMissing(f"{exc.problem}; --data-dir names another folder, --redis a running server") from exc
+
+
+@asynccontextmanager
+async def _embedded(settings: "Settings") -> "AsyncIterator[Found]":
+    server = await start_embedded(settings)
     async with server:
         journal = _journal(settings, server.url)
         try:

@@ -29,7 +29,6 @@ async def banner(
     """
     from .. import __version__
     from ..client import AsyncClient
-    from ..inference.connect import describe
 
     async with AsyncClient(url, patience_s=2.0) as client:
         names, keys = await _agents(client, sources)
@@ -39,7 +38,7 @@ async def banner(
     return [
         f"loopwright {__version__} is ready at {url} ({took_s:.1f} s)",
         f"  agents   {', '.join(names) or 'none yet: name files with agents as arguments'}",
-        f"  model    {describe(settings).removeprefix('model ')}",
+        f"  model    {_model(settings)}",
         f"  journal  {durability}, {_place(settings, redis)}",
         f"  workers  {processes if workers else 'none here: loopwright worker starts one'}",
         f"  keys     {keys}",
@@ -67,7 +66,15 @@ async def _durability(client: "AsyncClient", settings: "Settings") -> str:
         ready = await client.ready()
     except LoopwrightError:
         return settings.durability
-    return f"{ready.durability}, Redis {ready.redis}"
+    return ready.durability
+
+
+def _model(settings: "Settings") -> str:
+    from ..inference.connect import describe
+
+    if settings.model_url is None:
+        return "the small embedded one (plain requests only); --model-url names a server"
+    return describe(settings).removeprefix("model ")
 
 
 def _place(settings: "Settings", redis: "EmbeddedRedis | None") -> str:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 API_READY = "listening on "
 WORKER_READY = " ready: "
+TOLD_ALREADY = "no API keys, so"
+"""What the API says of itself and the banner says anyway."""
+
 START_S = 60.0
 """Longest wait for the first start of all parts, in seconds."""
 
@@ -73,9 +76,9 @@ class Supervisor:
             loop.add_signal_handler(number, self._on_signal)
         async with AsyncExitStack() as stack:
             if self._settings.redis_url is None:
-                from ..memory.server import EmbeddedRedis
+                from ..memory.connect import start_embedded
 
-                self._redis = await stack.enter_async_context(EmbeddedRedis(self._settings.data_dir))
+                self._redis = await stack.enter_async_context(await start_embedded(self._settings))
             while not self._stopping.is_set():
                 await self._serve()
         return self._code
@@ -209,6 +212,8 @@ class Supervisor:
 
     def _hear(self, name: str, line: str) -> None:
         """Pass on what a child says: with its name to people, as it is to machines."""
+        if TOLD_ALREADY in line:
+            return
         shown = f"{name:<8} | {printable(line)}" if sys.stderr.isatty() else line
         print(shown, file=sys.stderr, flush=True)
 
