@@ -199,6 +199,7 @@ class WorkerProcess:
     def _open_runner(
         self, stack: AsyncExitStack, store: "Store", doorbell: Doorbell, calls: Any
     ) -> dict[str, Callable[[], Awaitable[None]]]:
+        from .archiver import run_archiver
         from .scheduler import run_scheduler
         from .tool_queue import QueuedTools
         from .webhooks import run_webhooks
@@ -217,6 +218,7 @@ class WorkerProcess:
         return {
             "sweeper": sweeper.run,
             "schedules": lambda: run_scheduler(store, self._registry, doorbell, settings, self._draining),
+            "archiver": lambda: run_archiver(store, settings),
             "webhooks": lambda: run_webhooks(store, settings, self._draining),
         }
 
