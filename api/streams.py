@@ -89,7 +89,7 @@ class EventStreams:
         if after:
             if not _EVENT_ID.fullmatch(after):
                 raise RequestInvalid(["after: should be the id of an event, such as 1798761600000-0"])
-            position = min(parse_event_id(after), (record.updated_ms, 10**18))
+            position = min(parse_event_id(after), (record.updated_ms, 10**18 - 1))
         return record.run_id, position, query.get("deltas", [""])[-1] in ("true", "1")
 
     async def serve(self, scope: Scope, opened: tuple[str, Position, bool], receive: Receive, send: Send) -> None:

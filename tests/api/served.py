@@ -21,6 +21,7 @@ from loopwright.settings import Settings
 from loopwright.testing import Reply, ScriptedEndpoint
 
 from ..servers import RedisServer
+from .sse import EventClient
 
 STOP_S = 10.0
 
@@ -45,12 +46,19 @@ class Served:
     service: Service
     app: Api
     bell: Bell = field(default_factory=Bell)
+    opened: list[EventClient] = field(default_factory=list)
 
     async def submit(self, agent: str = "clerk", task: Any = "hello", **more: Any) -> str:
         """Submit a task and return the run's id."""
         answer = await self.http.post("/v1/runs", json={"agent": agent, "task": task, **more})
         assert answer.status_code == 202, answer.text
         return str(answer.json()["id"])
+
+    async def events(self, run_id: str, query: str = "", **options: Any) -> EventClient:
+        """Open a stream of events; it is closed with the server."""
+        client = await EventClient.open(self.url, f"/v1/runs/{run_id}/events{query}", **options)
+        self.opened.append(client)
+        return client
 
     async def drive(self, run_id: str, *replies: Reply, **hooks: Any) -> RunState:
         """Do what a worker would, with a model that says these replies."""
@@ -96,8 +104,11 @@ async def served(
                 task.result()
             url = url_of(sock)
             async with httpx2.AsyncClient(base_url=url, timeout=20) as http:
+                found = Served(url, http, service, api, bell)
                 try:
-                    yield Served(url, http, service, api, bell)
+                    yield found
                 finally:
                     host.stop()
                     await asyncio.wait_for(task, STOP_S)
+                    for client in found.opened:
+                        await client.close()
