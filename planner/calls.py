@@ -7,7 +7,7 @@ the model still writes, because a repeated one harms nobody.
 
 import asyncio
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,7 +20,7 @@ from ..tools.tool import Tool
 from ..tools.truncate import fit
 from . import events as ev
 from .remote import RemoteRunner, Sending
-from .state import OpenCall
+from .state import PEOPLE, OpenCall
 from .together import together
 
 if TYPE_CHECKING:
@@ -30,7 +30,26 @@ if TYPE_CHECKING:
 REFUSAL_TOKENS = 500
 """Room for the reason why a call was not made; it may quote the model."""
 
+CHILD_CHECK_S = 600.0
+"""Seconds after which a run looks at a run that it waits for, though nobody told it of its end."""
+
 UNKNOWN_OUTCOME = "It is not known whether this call took effect. Do not repeat it; say so in your answer."
+
+
+class ChildWaits(BaseException):
+    """A run inside of a call waits; the call is made again, and finds the same run, when that goes on.
+
+    Not an `Exception`: it passes through the code of tools.
+
+    Attributes:
+        run_id: The run.
+        reason: What it waits for.
+    """
+
+    def __init__(self, run_id: str, reason: ev.WaitReason) -> None:
+        super().__init__(run_id)
+        self.run_id = run_id
+        self.reason = reason
 
 
 class Prepared(NamedTuple):
@@ -55,12 +74,14 @@ class CallRunner:
         self._early: dict[str, _Early] = {}
         self._dropped: list[asyncio.Task[Outcome]] = []
         self._remote = RemoteRunner(loop, self)
+        self._children: dict[str, ChildWaits] = {}
 
     async def run(self, calls: Sequence[OpenCall]) -> bool:
         """Execute open calls at the same time and append what comes of them; return whether the run goes on.
 
-        It sleeps while calls are left that other workers make.
+        It sleeps while calls are left that other workers make, or whose own runs wait.
         """
+        self._children.clear()
         prepared = [ready for each in calls if (ready := self._prepare(each))]
         away = [each for each in prepared if self._remote.is_remote(each.tool)]
         if away:
@@ -73,18 +94,25 @@ class CallRunner:
             await self._finish(prepared[0])
         elif prepared:
             await together([self._finish(each) for each in prepared])
-        return not away or await self._waits_not(away)
-
-    async def _waits_not(self, away: Sequence[Prepared]) -> bool:
         await self._remote.wait_for(away)
-        if checks := self._remote.checks:
-            self._loop.append(ev.RunWaiting("tool", tuple(checks), None, self._loop.around.now_ms()))
-        return not checks
+        if not self._remote.checks and not self._children:
+            return True
+        self._loop.append(self._waiting())
+        return False
+
+    def _waiting(self) -> ev.RunWaiting:
+        children = self._children.values()
+        reason: ev.WaitReason = "tool"
+        if not self._remote.checks and all(each.reason in PEOPLE for each in children):
+            reason = next(each.reason for each in children)
+        call_ids = (*self._remote.checks, *self._children)
+        runs = tuple([each.run_id for each in children])
+        return ev.RunWaiting(reason, call_ids, None, self._loop.around.now_ms(), runs)
 
     @property
-    def checks(self) -> Collection[float]:
-        """Seconds after which somebody should look at calls that other workers make, one for each."""
-        return self._remote.checks.values()
+    def checks(self) -> list[float]:
+        """Seconds after which somebody should look at calls that are made elsewhere, one for each."""
+        return [*self._remote.checks.values(), *[CHILD_CHECK_S] * len(self._children)]
 
     async def collect_late(self, call_ids: Sequence[str]) -> bool:
         """Append results that other workers left of calls in doubt; return whether there were any."""
@@ -209,17 +237,24 @@ class CallRunner:
         return ev.CallIntended(call_id, each.tool.name, each.tool.effect, self.key_of(call_id), attempt)
 
     async def _finish(self, each: Prepared) -> None:
-        """Get the outcome of a call, from its early start if it had one, and append it."""
+        """Get the outcome of a call and append it, unless a run inside of it waits."""
+        try:
+            outcome = await self._outcome(each)
+        except ChildWaits as exc:
+            self._children[each.open.call.id] = exc
+        else:
+            await self.conclude(each, outcome)
+
+    async def _outcome(self, each: Prepared) -> Outcome:
+        """Return the outcome of a call, from its early start if it had one."""
         call = each.open.call
         early = self._early.pop(call.id, None)
         if early and (early.tool, early.arguments) == (call.tool, call.arguments):
-            outcome = await early.task
-        else:
-            if early:
-                early.task.cancel()
-                self._dropped.append(early.task)
-            outcome = await self._execute(each)
-        await self.conclude(each, outcome)
+            return await early.task
+        if early:
+            early.task.cancel()
+            self._dropped.append(early.task)
+        return await self._execute(each)
 
     async def conclude(self, each: Prepared, outcome: Outcome) -> None:
         """Append what came of a call, wherever it was made."""

@@ -6,12 +6,13 @@ import hashlib
 import json
 import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from ..errors import RunBusy, RunExists, TaskInvalid, ToolError
 from ..tools.context import ChildRun, Context
 from . import events as ev
 from .budget import remaining
+from .calls import ChildWaits
 from .drive import LONGEST_OUTAGE_PAUSE_S, drive_claim
 from .loop import RunLoop, Surroundings
 from .state import RunState, fold
@@ -35,10 +36,12 @@ async def run_child(parent: RunLoop, agent: "Agent[Any]", task: Any, context: Co
     """Run an agent as a tool.
 
     The child's id follows from the call, the agent and the task, so a repeated call finds the same child and carries
-    it on. It shares what is left of the parent's budgets with the other agents that are called in the same step.
+    it on; so a child that waits lets the parent wait too. It shares what is left of the parent's budgets with the
+    other agents that are called in the same step.
 
     Raises:
         ToolError: The task cannot be accepted.
+        ChildWaits: The child waits, and the call may be made again. Inside of a `once` call it found no answer.
     """
     journal, above = parent.around.journal, parent.state.created
     try:
@@ -60,10 +63,20 @@ async def run_child(parent: RunLoop, agent: "Agent[Any]", task: Any, context: Co
             spent = fold(stored.event for stored in await asyncio.shield(journal.read(run_id)))
             context.spend(spent.tokens)
         raise
+    if state.status == "waiting" and _may_repeat(parent, context.call_id):
+        raise ChildWaits(run_id, cast(ev.WaitReason, state.reason))
+    if not state.is_final:
+        await journal.request_cancel(run_id, "nobody_waits")
     if state.output is None:
         why = f"agent {agent.name!r} found no answer: {state.status} ({state.reason})"
         return ChildRun(None, state.tokens, why)
     return ChildRun(agent.parse_output(state.output), state.tokens)
+
+
+def _may_repeat(parent: RunLoop, call_id: str) -> bool:
+    """Return whether the call inside of which the child runs may be made again when the child goes on."""
+    effects = [parent.blueprint.tools[each.call.tool].effect for each in parent.state.open if each.call.id == call_id]
+    return "once" not in effects
 
 
 def _child_id(run_id: str, call_id: str, agent_hash: str, task: Any) -> str:

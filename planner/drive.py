@@ -14,6 +14,7 @@ from ..errors import AgentChanged, EndpointTimedOut, EndpointUnavailable, Journa
 from ..memory.journal.contract import Claim
 from . import events as ev
 from .blueprint import blueprint_of
+from .family import PARENT_ENDED, is_orphan, see_to_family
 from .keeper import LeaseKeeper
 from .loop import CancelRequested, RunLoop, Surroundings
 from .state import RunState, fold, open_doubts
@@ -53,7 +54,9 @@ async def drive_claim(agent: "Agent[Any]", claim: Claim, around: Surroundings) -
             raise
     else:
         await _absorb(keeper)
-    if not loop.state.is_final:
+    if loop.state.is_final:
+        await see_to_family(loop)
+    else:
         await around.journal.release(claim.lease, due_in_s=_due_in_s(loop))
     return loop.state
 
@@ -73,6 +76,8 @@ def _due_in_s(loop: RunLoop) -> float | None:
 async def _drive(loop: RunLoop, cancel_requested: str | None) -> None:
     if cancel_requested is not None:
         raise CancelRequested(cancel_requested)
+    if await is_orphan(loop):
+        raise CancelRequested(PARENT_ENDED)
     if not loop.state.messages:
         await _start(loop)
     if loop.state.status == "waiting":

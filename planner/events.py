@@ -28,6 +28,7 @@ Effect = Literal["read", "keyed", "once"]
 Priority = Literal["high", "normal", "low"]
 Overlap = Literal["reject", "enqueue", "interrupt"]
 Status = Literal["queued", "running", "waiting", "succeeded", "failed", "cancelled", "expired"]
+WaitReason = Literal["approval", "in_doubt", "tool", "timer"]
 FINAL: frozenset[Status] = frozenset({"succeeded", "failed", "cancelled", "expired"})
 
 
@@ -310,12 +311,14 @@ class RunWaiting:
         call_ids: The calls that are waited for.
         expires_ms: Moment at which nobody needs to answer any more; `None`: never.
         at_ms: When it fell asleep, by the worker's clock; 0: not told.
+        runs: Runs of agents used as tools that it waits for.
     """
 
-    reason: Literal["approval", "in_doubt", "tool", "timer"]
+    reason: WaitReason
     call_ids: tuple[str, ...] = ()
     expires_ms: int | None = None
     at_ms: int = 0
+    runs: tuple[str, ...] = ()
     type: Literal["run.waiting"] = "run.waiting"
 
 

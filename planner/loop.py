@@ -222,18 +222,26 @@ class RunLoop:
             return True
         return self.around.is_abandoned is not None and self.around.is_abandoned()
 
+    @property
+    def is_nested(self) -> bool:
+        """Whether this is a child run that its parent drives."""
+        return self.around.is_abandoned is not None
+
     def seconds_left(self) -> float | None:
         """Return the seconds until the run's deadline, or `None`."""
         return seconds_left(self.state, self.budget, self.around.now_ms())
 
     def due_in_s(self) -> float | None:
         """Return the seconds after which somebody must look at the run although nothing came for it; `None`: never."""
-        state = self.state
-        if state.status == "waiting" and state.reason in PEOPLE:
-            return None if state.expires_ms is None else max((state.expires_ms - self.around.now_ms()) / 1000, 0.0)
-        left = self.seconds_left()
-        checks = self._calls.checks if state.status == "waiting" and state.reason == "tool" else ()
-        return min([*checks, *(() if left is None else (left,))], default=None)
+        state, left = self.state, self.seconds_left()
+        if state.status != "waiting":
+            return left
+        ends = list(self._calls.checks)
+        if state.reason not in PEOPLE:
+            ends += [] if left is None else [left]
+        elif state.expires_ms is not None:
+            ends.append(max((state.expires_ms - self.around.now_ms()) / 1000, 0.0))
+        return min(ends, default=None)
 
     def _next(self) -> Move:
         window = self.around.endpoint.context_tokens

@@ -58,7 +58,7 @@ class Record(NamedTuple):
 class Sleep(NamedTuple):
     """Wait for a person, a tool elsewhere or a timer; `calls` are what is waited for."""
 
-    reason: Literal["approval", "in_doubt", "tool", "timer"]
+    reason: ev.WaitReason
     calls: tuple[str, ...] = ()
 
 

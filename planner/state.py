@@ -81,6 +81,7 @@ class RunState(NamedTuple):
         truncated: Whether some result is only partly shown, so that `read_artifact` is offered.
         asked_ms: When a person was first asked about a call of this step; 0: nobody was.
         expires_ms: When that question expires; `None`: never.
+        awaited: Runs that the run waited for when it last fell asleep, and that may still go on.
         paused_ms: Milliseconds for which the run has waited for people; they do not count against its deadline.
         paused_since_ms: When the present wait for a person began; 0: there is none.
     """
@@ -114,6 +115,7 @@ class RunState(NamedTuple):
     truncated: bool = False
     asked_ms: int = 0
     expires_ms: int | None = None
+    awaited: tuple[str, ...] = ()
     paused_ms: int = 0
     paused_since_ms: int = 0
 
@@ -301,6 +303,7 @@ def _observe(state: RunState, done: tuple[OpenCall, ...]) -> RunState:
         tokens=tokens,
         asked_ms=0,
         expires_ms=None,
+        awaited=(),
     )
 
 
@@ -352,7 +355,7 @@ def _stub(call: ev.CallFinished, artifacts: Any) -> ev.CallFinished:
 
 
 def _waiting(state: RunState, event: ev.RunWaiting) -> RunState:
-    state = state.changed(status="waiting", reason=event.reason, is_held=False, losses=0)
+    state = state.changed(status="waiting", reason=event.reason, is_held=False, losses=0, awaited=event.runs)
     if event.reason not in PEOPLE:
         return state
     return state.changed(

@@ -393,6 +393,31 @@ def test_without_a_queue_to_send_to_queued_tools_run_here() -> None:
     assert (result.status, len(made)) == ("succeeded", 1)
 
 
+def test_an_agent_used_as_a_tool_waits_for_its_queued_tools_and_its_parent_with_it(one_server: RedisServer) -> None:
+    made: list[str] = []
+    inner = make_agent(counting(made), name="inner", description="Acts.")
+    outer = make_agent(inner.as_tool(), name="outer")
+
+    async def act(here: Shop) -> None:
+        here.bell.bench = ToolBench(here.calls, Registry([outer]), here.bell)
+        run_id = await here.submit()
+        replies = {"outer": [call("inner", task="act"), answer("all done")], "inner": [call("act"), answer("it acted")]}
+        model = ScriptedEndpoint([replies["outer"][0], replies["inner"][0]])
+        first = await here.resume(run_id, model)
+        assert first is not None
+        assert (first.status, first.state.reason) == ("waiting", "tool")
+        (child,) = first.state.awaited
+        await soon(lambda: child in here.bell.rung)
+        here.agent = inner
+        assert (await here.drive(child, replies["inner"][1])).status == "succeeded"
+        here.agent = outer
+        state = await here.drive(run_id, replies["outer"][1])
+        assert (state.output, made) == ('"all done"', [f"{child}/1.1 1"])
+        assert state.observed[0].calls[0].text == "it acted"
+
+    in_shop(one_server, outer, act)
+
+
 # --- silence -------------------------------------------------------------------------------------------------
 
 
