@@ -32,8 +32,8 @@ local had = redis.call('HMGET', KEYS[1], 'created', 'gone', 'nonce')
 if had[3] == ARGV[3] then return had[1] end
 if had[1] and not had[2] then return nil end
 local now = digits(now_ms())
-redis.call('HDEL', KEYS[1], 'gone')
 redis.call('HSET', KEYS[1], 'created', now, 'updated', now, 'metadata', ARGV[2], 'nonce', ARGV[3])
+redis.call('HDEL', KEYS[1], 'gone')
 redis.call('ZADD', KEYS[2], now, ARGV[1])
 if ARGV[4] ~= '0' and redis.call('HEXISTS', KEYS[1], 'run') == 0 then redis.call('PEXPIRE', KEYS[1], ARGV[4]) end
 return now

@@ -62,6 +62,8 @@ if ARGV[14] ~= '' then
   local prefix = tag .. 'thread:' .. ARGV[3] .. ':'
   local list, thread = tag .. 'threads:' .. ARGV[3], prefix .. ARGV[14]
   holder = redis.call('HGET', thread, 'run')
+  -- Before any other write, because a server without memory refuses a script's first write and then no more.
+  redis.call('HSETNX', thread, 'created', digits(now))
   local status = holder and redis.call('HGET', tag .. 'run:' .. holder, 'status')
   if not status or final[status] then holder = give_turn(tag, thread, now) end
   if holder and ARGV[15] == 'reject' then return {'thread_busy', holder} end
