@@ -84,17 +84,20 @@ class CallRunner:
         self._children.clear()
         prepared = [ready for each in calls if (ready := self._prepare(each))]
         away = [each for each in prepared if self._remote.is_remote(each.tool)]
+        self._remote.checks.clear()
         if away:
             prepared = [each for each in prepared if each not in away]
-        sendings = await self._remote.collect(away)
+        sendings = await self._remote.collect(away) if away else ()
         if sendings or any(each.tool.effect != "read" for each in prepared):
             prepared = await self._declare(prepared, sendings)
-        await self._remote.send(sendings)
+        if sendings:
+            await self._remote.send(sendings)
         if len(prepared) == 1:
             await self._finish(prepared[0])
         elif prepared:
             await together([self._finish(each) for each in prepared])
-        await self._remote.wait_for(away)
+        if away:
+            await self._remote.wait_for(away)
         if not self._remote.checks and not self._children:
             return True
         self._loop.append(self._waiting())

@@ -112,8 +112,6 @@ class RemoteRunner:
 
         Calls of which nobody can know any more what became of them are settled or in doubt afterwards.
         """
-        if not calls:
-            return []
         away = await self._look(calls)
         sendings = []
         for each in calls:
@@ -126,12 +124,10 @@ class RemoteRunner:
 
     async def send(self, sendings: Sequence[Sending]) -> None:
         """Send registered calls whose intents are durable."""
-        if sendings:
-            await self._tools.send(self._loop.lease, [self._told(each) for each in sendings])
+        await self._tools.send(self._loop.lease, [self._told(each) for each in sendings])
 
     async def wait_for(self, calls: Sequence["Prepared"]) -> None:
         """Append what came of these calls meanwhile, and note in `checks` which are still under way."""
-        self.checks.clear()
         left = [each for each in calls if self._is_open(each)]
         away = await self._look(left) if left else {}
         for each in left:
@@ -140,7 +136,7 @@ class RemoteRunner:
                 await self._runner.conclude(each, found.outcome)
             else:
                 self.checks[each.open.call.id] = found.check_in_s if found else 0.0
-        if calls and not self.checks and not self._doubtful():
+        if not self.checks and not self._doubtful():
             await self._loop.checkpoint(durable=True)
             await self._tools.forget(self._loop.lease)
 
