@@ -1,13 +1,14 @@
 """A scheduler in a process of its own, to be killed: `schedule_process.py REDIS_URL DATA_DIR`."""
 
 import asyncio
+import random
 import sys
 
 import structlog
 
 from loopwright import Agent
 from loopwright.agents import Registry
-from loopwright.memory.schedules import Schedules
+from loopwright.memory.schedules import Due, Fired, Schedules
 from loopwright.memory.store import open_store
 from loopwright.settings import Settings
 from loopwright.workers import scheduler
@@ -20,10 +21,19 @@ class Bell:
         """Do nothing: no run is driven here."""
 
 
+class Slow(Schedules):
+    """Takes its time between the submission and writing it down, so that kills land there."""
+
+    async def fired(self, due: Due, what: Fired, next_ms: int | None) -> bool:
+        """Wait, then write."""
+        await asyncio.sleep(random.uniform(0.0, 0.3))
+        return await super().fired(due, what, next_ms)
+
+
 async def main(url: str, data_dir: str) -> None:
     settings = Settings(redis_url=url, data_dir=data_dir)
     async with open_store(settings) as store:
-        store.schedules = Schedules(store.client, hold_s=0.5)
+        store.schedules = Slow(store.client, hold_s=0.5)
         print("ready", flush=True)
         await scheduler.run_scheduler(store, Registry([Agent("clerk", "Answer.")]), Bell(), settings, asyncio.Event())
 

@@ -19,8 +19,8 @@ from loopwright.settings import Settings
 from ..memory.support import eventually
 from ..servers import redis_server
 
-KILLS = 8
-PER_ROUND = 40
+KILLS = 6
+PER_ROUND = 30
 SCRIPT = Path(__file__).with_name("schedule_process.py")
 
 
