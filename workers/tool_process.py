@@ -108,6 +108,7 @@ class ToolProcess:
             file=sys.stderr,
             flush=True,
         )
+        self._beat()
         self._messenger.call_repeatedly(LOOK_S, self._look)
         self._messenger.call_repeatedly(BEAT_S, self._beat)
 
