@@ -82,6 +82,10 @@ async def _on_error(request: Request, exc: Exception) -> Response:
     return answer_of(exc, request)
 
 
+async def _on_unexpected(request: Request, exc: Exception) -> Response:
+    return answer_of(er.LoopwrightError(), request)  # the border sees the exception as well, and logs it
+
+
 async def _on_invalid(request: Request, exc: Exception) -> Response:
     found: Sequence[Any] = exc.errors() if isinstance(exc, RequestValidationError) else []
     return answer_of(request_invalid(found), request)
@@ -110,4 +114,5 @@ _HANDLERS: dict[type[Exception], Any] = {
     er.LoopwrightError: _on_error,
     RequestValidationError: _on_invalid,
     HTTPException: _on_http,
+    Exception: _on_unexpected,
 }

@@ -87,7 +87,7 @@ class _Sender:
         known = error if isinstance(error, er.LoopwrightError) else er.LoopwrightError()
         problem = problem_of(known, self._request_id)
         if problem.status == 500:
-            _log.error("request_failed", exc_info=error)
+            _log.error("request_failed", request_id=self._request_id, exc_info=error)
         if self.status is not None:
             return
         body = problem.model_dump_json().encode()
