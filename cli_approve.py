@@ -125,8 +125,8 @@ def _asked(client: "Client", each: "Approval") -> "DecisionAnswer | None":
 
 def _line(question: str) -> str:
     """Return the next line that is typed; empty at the end of the input."""
-    print(question, end="", file=sys.stderr, flush=True)
     termios.tcflush(sys.stdin, termios.TCIFLUSH)  # what was typed before the question does not answer it
+    print(question, end="", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip()
 
 
