@@ -14,7 +14,7 @@ FOLDERS = ("agents", "api", "client", "inference", "memory", "planner", "tools",
 
 MAY_IMPORT = {
     "agents": ("agents", "errors", "tools", "inference.constraints", "inference.endpoint"),
-    "client": ("api.models", "client", "errors"),
+    "client": ("api.models", "client", "errors", "planner.events"),
     "inference": ("errors", "inference", "planner.prompt", "planner.signature", "settings"),
     "memory": ("errors", "memory", "planner.events"),
     "planner": (
