@@ -36,7 +36,7 @@ class Verdict:
         resent_once: Calls of `once` tools that were sent more than once.
         unjournaled: Calls with effects that were sent without an intent in the journal.
         unlisted: `once` calls that were sent, have no result, and are not said to be in doubt.
-        strayed: Completions whose prompt is not the one that the journal leads to.
+        strayed: Decisions in a journal that the model server was never asked for with the prompt that leads to them.
         in_doubt: `once` calls whose outcome was unknown.
         resent_keyed: `keyed` calls that were sent again, with the same key.
     """
@@ -168,12 +168,15 @@ def marked(journals: Journals, what: str) -> set[tuple[str, str]]:
 
 
 def count_prompts(verdict: Verdict, seen: Mapping[str, list[tuple[int, str, int]]], journals: Journals) -> None:
-    """Hold the prompts that the model server saw against those that the journals lead to."""
+    """Hold the prompts that the model server saw against those that the journals lead to.
+
+    A worker that is killed may have asked with a result that it did not live to store; that decision is lost with it.
+    So each decision in a journal must have been asked for with its prompt, and others may have been asked for as well.
+    """
     for tag, stored in journals.items():
+        asked = {(step, digest) for step, digest, _ in seen.get(tag, ())}
         expected = prompts(each.event for each in stored)
-        for step, digest, _ in seen.get(tag, ()):
-            if step in expected and expected[step] != digest:
-                verdict.strayed.append(f"{tag} step {step}")
+        verdict.strayed += [f"{tag} step {step}" for step, digest in expected.items() if (step, digest) not in asked]
 
 
 def prompts(events: Iterable[ev.Event]) -> dict[int, str]:

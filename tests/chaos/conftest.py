@@ -24,7 +24,7 @@ def make_world(nursery: Nursery, tmp_path: Path) -> Iterator[Make]:
     """Return a maker of worlds that end with the test."""
     with ExitStack() as stack:
 
-        def make(**how: object) -> World:
-            return stack.enter_context(open_world(tmp_path, nursery, **how))  # type: ignore[arg-type]
+        def make(name: str = "world", **how: object) -> World:
+            return stack.enter_context(open_world(tmp_path / name, nursery, **how))  # type: ignore[arg-type]
 
         yield make

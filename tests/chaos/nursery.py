@@ -105,6 +105,7 @@ def become(order: dict[str, Any]) -> None:
     if order["argv"] == ["rival"]:
         return rival.work()
     sys.argv = ["loopwright", *order["argv"]]
+    sys.orig_argv = [sys.executable, "-m", "loopwright.cli", *order["argv"]]  # for a worker that starts itself anew
     from loopwright.cli import main as command_line
 
     command_line()

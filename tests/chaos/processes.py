@@ -88,6 +88,7 @@ class Nursery:
         self._count = 0
         self._early: dict[int, int] = {}
         self._lock = threading.Lock()
+        self._asking = threading.Lock()
 
     def __enter__(self) -> Self:
         errors = (self._folder / "nursery.log").open("wb")
@@ -115,14 +116,15 @@ class Nursery:
         self._process.stdout.close()
 
     def start(self, name: str, *argv: str, env: Mapping[str, str]) -> Process:
-        """Run `loopwright ARGV...` with these variables."""
-        self._count += 1
-        log = self._folder / f"{self._count:03d}-{name}.log"
-        order = {"argv": argv, "env": dict(env), "log": str(log)}
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(order).encode() + b"\n")
-        self._process.stdin.flush()
-        child = Process(name, self._pids.get(timeout=START_S), log)
+        """Run `loopwright ARGV...` with these variables. May be called from several threads."""
+        with self._asking:
+            self._count += 1
+            log = self._folder / f"{self._count:03d}-{name}.log"
+            order = {"argv": argv, "env": dict(env), "log": str(log)}
+            assert self._process.stdin is not None
+            self._process.stdin.write(json.dumps(order).encode() + b"\n")
+            self._process.stdin.flush()
+            child = Process(name, self._pids.get(timeout=START_S), log)
         with self._lock:
             self._children[child.pid] = child
             if child.pid in self._early:

@@ -71,12 +71,11 @@ def test_every_webhook_arrives_under_one_id_though_its_senders_are_killed(make_w
         allow = {"LOOPWRIGHT_WEBHOOK_ALLOW": f"127.0.0.1:{port}"}
         world.start_api(**allow)
         accepted = {}
-        with world.client() as client:
-            for number in range(count):
-                wanted = body(f"hook{number}", "look") | {"webhook": f"http://127.0.0.1:{port}/hook"}
-                answer = client.post("/v1/runs", json=wanted)
-                assert answer.status_code == 202, answer.text
-                accepted[answer.json()["id"]] = f"hook{number}"
+        for number in range(count):
+            wanted = body(f"hook{number}", "look") | {"webhook": f"http://127.0.0.1:{port}/hook"}
+            answer = world.http.post("/v1/runs", json=wanted)
+            assert answer.status_code == 202, answer.text
+            accepted[answer.json()["id"]] = f"hook{number}"
         for nth in range(kills):
             worker = world.start_worker(**allow)
             goal = nth * count // kills

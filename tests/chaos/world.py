@@ -57,6 +57,7 @@ class World:
         self._nursery = nursery
         self._durability = appendfsync
         self._count = 0
+        self._http: httpx2.Client | None = None
 
     @property
     def redis_url(self) -> str:
@@ -86,9 +87,12 @@ class World:
         """Return the workers that have not ended."""
         return [each for each in self.workers if each.is_alive]
 
-    def client(self, timeout_s: float = 30.0) -> httpx2.Client:
-        """Return a client of the API."""
-        return httpx2.Client(base_url=self.url, timeout=timeout_s)
+    @property
+    def http(self) -> httpx2.Client:
+        """A client of the API, kept: making one costs more than most requests."""
+        if self._http is None:
+            self._http = httpx2.Client(base_url=self.url, timeout=30, verify=False)
+        return self._http
 
     def pass_lease(self, run_id: str) -> None:
         """Let the lease of a worker that is dead run out now, and make the run due: the time passes, nothing else."""
@@ -102,6 +106,8 @@ class World:
 
     def close(self) -> None:
         """End everything."""
+        if self._http is not None:
+            self._http.close()
         for process in [*self.workers, *([self.api] if self.api else [])]:
             process.send(signal.SIGCONT)
             process.kill()
