@@ -58,6 +58,14 @@ class Agents(_Group):
     get = AsyncMethod(server.agent)
 
 
+class Webhooks(_Group):
+    """What is told of runs, and how receivers know that it is us."""
+
+    secret = AsyncMethod(server.webhook_secret)
+    rotate = AsyncMethod(server.rotate_webhook_secret)
+    dead_letters = AsyncListMethod(server.dead_letters)
+
+
 class AsyncClient:
     """A server's runs, and all that belongs to them. Used on one event loop; close it, or use `async with`.
 
@@ -93,6 +101,7 @@ class AsyncClient:
         self.threads = Threads(self._driver)
         self.schedules = Schedules(self._driver)
         self.agents = Agents(self._driver)
+        self.webhooks = Webhooks(self._driver)
 
     def __repr__(self) -> str:
         return f"AsyncClient({self._driver.address!r})"

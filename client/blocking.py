@@ -58,6 +58,14 @@ class Agents(_Group):
     get = Method(server.agent)
 
 
+class Webhooks(_Group):
+    """What is told of runs, and how receivers know that it is us."""
+
+    secret = Method(server.webhook_secret)
+    rotate = Method(server.rotate_webhook_secret)
+    dead_letters = ListMethod(server.dead_letters)
+
+
 class Client:
     """A server's runs, and all that belongs to them. Threads may share one; close it, or use it as a context manager.
 
@@ -93,6 +101,7 @@ class Client:
         self.threads = Threads(self._driver)
         self.schedules = Schedules(self._driver)
         self.agents = Agents(self._driver)
+        self.webhooks = Webhooks(self._driver)
 
     def __repr__(self) -> str:
         return f"Client({self._driver.address!r})"

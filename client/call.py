@@ -35,7 +35,7 @@ class Lost:
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[T]):
-    """One call of the API. Every call can be sent twice: it reads, states a wish, or carries a key of its own.
+    """One call of the API. Nearly all can be sent twice: they read, state a wish, or carry a key of their own.
 
     Attributes:
         method: HTTP method.
@@ -45,6 +45,7 @@ class Call(Generic[T]):
         body: JSON value to send; `None`: no body.
         key: Idempotency key; empty: none.
         wait_s: Whole seconds for which the server may hold the answer back until a run has ended.
+        is_once: Whether sending it twice would do more than sending it once, so that a lost answer is an error.
     """
 
     method: str
@@ -54,6 +55,7 @@ class Call(Generic[T]):
     body: Any = None
     key: str = ""
     wait_s: int = 0
+    is_once: bool = False
 
     @property
     def headers(self) -> dict[str, str]:

@@ -35,7 +35,7 @@ def exchange(
         failures += 1
         since = since or now()
         pause = patience.pause(failures, retry_after_s(outcome))
-        if not may_help(outcome) or now() + pause > since + patience.total_s:
+        if call.is_once or not may_help(outcome) or now() + pause > since + patience.total_s:
             raise error_of(outcome)
         yield Pause(pause)
 

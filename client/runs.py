@@ -249,7 +249,7 @@ def journal(run_id: str, *, after: str = "", page: int = 500) -> Listing[RunEven
         page: How many are asked for at a time.
     """
     query = {"after": after or None, "limit": page}
-    return Listing(f"{_path(run_id)}/events", Page[RunEvent].model_validate_json, query)
+    return Listing(f"{_path(run_id)}/events", Page[RunEvent].model_validate_json, query, cursor="after")
 
 
 def is_settled(run: Run) -> bool:

@@ -10,8 +10,8 @@ from .. import errors as er
 from .call import Lost, Reply
 
 TYPE_PREFIX = "urn:loopwright:problem:"
-WORTH_ANOTHER = frozenset({408, 425, 429, 500, 502, 503, 504})
-"""Statuses that the same request may not meet again; 500 only when the problem says so."""
+WORTH_ANOTHER = frozenset({408, 425, 429, 502, 503, 504})
+"""Statuses that the same request may not meet again; of others a problem says so itself."""
 
 LONGEST_DETAIL = 300
 
@@ -59,9 +59,7 @@ def may_help(outcome: Reply | Lost) -> bool:
     """Return whether sending the same request again may end better."""
     if isinstance(outcome, Lost):
         return True
-    if outcome.status == 500:
-        return bool(_problem(outcome).get("retryable"))
-    return outcome.status in WORTH_ANOTHER
+    return outcome.status in WORTH_ANOTHER or _problem(outcome).get("retryable") is True
 
 
 def retry_after_s(outcome: Reply | Lost) -> float | None:

@@ -19,6 +19,7 @@ APPROVAL = Approval(
 SCHEDULE = {"id": "s1", "cron": "* * * * *", "timezone": "UTC", "enabled": True, "run": {}}
 THREAD = {"id": "t1", "created_at": NEVER, "updated_at": NEVER}
 MESSAGE = {"id": "1-0", "role": "user", "text": "x", "run_id": "r", "at": NEVER}
+LETTER = {"id": "w", "run_id": "r", "url": "u", "type": "run.failed", "at": NEVER, "attempts": 10, "error": "410"}
 AGENT = {
     "name": "desk", "hash": "h", "instructions": "", "model": None, "limits": {}, "output_schema": {}, "tools": [],
 }  # fmt: skip
@@ -39,6 +40,9 @@ ANSWERS: dict[tuple[str, str], Any] = {
     ("POST", "/v1/schedules/s1/trigger"): run(),
     ("GET", "/v1/schedules/s1/history"): {"items": [{"at": NEVER, "run_id": "r1"}]},
     ("DELETE", "/v1/schedules/s1"): None,
+    ("GET", "/v1/webhooks/secret"): {"secret": "whsec_x"},
+    ("POST", "/v1/webhooks/secret"): {"secret": "whsec_y"},
+    ("GET", "/v1/webhooks/dead-letters"): {"items": [LETTER]},
     ("GET", "/v1/agents"): {"items": [AGENT]},
     ("GET", "/v1/agents/desk"): AGENT,
     ("GET", "/v1/runs/r1/export"): {"run": run(), "messages": [], "events": []},
@@ -85,6 +89,9 @@ CALLS: list[tuple[str, tuple[Any, ...], dict[str, Any], str, str, Any]] = [
     ("schedules.trigger", ("s1",), {}, "POST", "/v1/schedules/s1/trigger", None),
     ("schedules.history", ("s1",), {}, "GET", "/v1/schedules/s1/history", None),
     ("schedules.delete", ("s1",), {}, "DELETE", "/v1/schedules/s1", None),
+    ("webhooks.secret", (), {}, "GET", "/v1/webhooks/secret", None),
+    ("webhooks.rotate", (), {}, "POST", "/v1/webhooks/secret", None),
+    ("webhooks.dead_letters", (), {}, "GET", "/v1/webhooks/dead-letters", None),
     ("agents.list", (), {}, "GET", "/v1/agents", None),
     ("agents.get", ("desk",), {}, "GET", "/v1/agents/desk", None),
     ("export", ("r1",), {}, "GET", "/v1/runs/r1/export", None),

@@ -89,6 +89,18 @@ def test_a_refusal_is_not_repeated(do: Do) -> None:
     assert len(api.requests) == 1
 
 
+def test_what_would_do_more_when_sent_twice_is_sent_once() -> None:
+    with ScriptedApi(drops()) as api, Client(api.url) as client, pytest.raises(ApiUnavailable):
+        client.webhooks.rotate()
+    assert len(api.requests) == 1
+
+
+def test_a_refusal_that_says_so_itself_is_worth_another_try(do: Do) -> None:
+    busy = fails(409, "run_busy", facts={"problem": "held", "run_id": "r1"}, retryable=True)
+    with ScriptedApi(busy, gives(run(status="cancelled"))) as api:
+        assert do(api.url, "cancel", "r1").status == "cancelled"
+
+
 def drive(outcomes: list[Reply | Lost], patience: Patience) -> list[float]:
     """Return the pauses of an exchange that meets these outcomes, by a clock that only pauses move."""
     clock = [100.0]

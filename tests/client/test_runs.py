@@ -14,7 +14,7 @@ from loopwright.client.runs import CHUNK_RUNS
 from loopwright.errors import RunNotFound, WaitTimedOut
 
 from ..inference.fake_server import Reply, Seen
-from .api_script import ScriptedApi, drops, fails, gives, run
+from .api_script import ScriptedApi, drops, fails, gives, run, stored
 from .conftest import Do, blocking
 
 
@@ -156,6 +156,14 @@ def test_a_list_asks_for_its_pages_on_the_way() -> None:
         assert len(api.requests) == 1
         assert [each.id for each in listed] == ["r2", "r1"]
     assert api.requests[0].path == "/v1/runs?status=succeeded&agent=desk&limit=2"
+
+
+def test_events_so_far_go_on_behind_the_last_one_of_a_page() -> None:
+    pages = [{"items": [stored(1), stored(2)], "next": stored(2)["id"]}, {"items": [stored(3)]}]
+    with ScriptedApi(*map(gives, pages)) as api, Client(api.url) as client:
+        assert [event.id for event in client.journal("r1", after="1-0", page=2)] == [stored(n)["id"] for n in (1, 2, 3)]
+    assert api.requests[0].path.endswith("?after=1-0&limit=2")
+    assert api.requests[1].path.endswith(f"?after={stored(2)['id']}&limit=2")
 
 
 def test_a_list_is_looped_over_asynchronously_too() -> None:
