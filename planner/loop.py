@@ -309,6 +309,8 @@ class RunLoop:
         else:
             await self.checkpoint()
             self._take(move, reply)
+            if self.state.losses:  # should a call of this decision end the process again, the journal shall name it
+                await self.checkpoint()
         return True
 
     async def checkpoint(self, *, durable: bool = False) -> None:
@@ -353,7 +355,7 @@ class RunLoop:
         )
         reply = Reply()
         reader: DecisionReader | None = None
-        watch = early and move.may_call and bool(self.blueprint.early)
+        watch = early and move.may_call and bool(self.blueprint.early) and not self.state.losses
         parts: list[str] = []
         stream = self.around.endpoint.stream(request)
         try:

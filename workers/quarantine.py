@@ -1,7 +1,7 @@
 """Drive suspects alone: a run that may be what killed its workers gets a process of its own, one step at a time.
 
-The worker starts one child process at first use and keeps it. The two talk over a socket pair, a JSON object a line:
-`{"do": run id}`, `{"stop": now or not}` down, `{"done": run id}` up. The child drives the run until it has made
+The worker starts a child process when it needs one and keeps it. They talk over a socket pair, a JSON object a line:
+`{"do": run id}`, `{"stop": now or not}` down, `{"done": run id}` up. A child drives its run until that has made
 progress, hands it over and rings for it. A child that dies takes nothing with it but the run that it had; the next
 claim then finds one loss more, and convicts. The child is killed when its worker dies.
 
@@ -16,7 +16,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 LINE_BYTES = 1 << 20
 """Longest line that is read; the first one holds the settings."""
 
+CHILDREN = 4
+"""Most child processes of one worker."""
+
 END_S = 2.0
 """How long a child may take to end when its worker does, in seconds."""
 
@@ -36,11 +39,13 @@ _log = structlog.get_logger(__name__)
 
 
 class Quarantine:
-    """The worker's side. Belongs to one event loop, whose thread must live as long as the process.
+    """The worker's side: some children, each with one run at a time. Belongs to one event loop.
+
+    The thread of that loop must live as long as the process.
 
     Args:
-        settings: Handed to the child; `redis_url` must be set.
-        sources: Where the child finds the agents.
+        settings: Handed to the children; `redis_url` must be set.
+        sources: Where they find the agents.
         name: The worker's id.
     """
 
@@ -48,63 +53,74 @@ class Quarantine:
         self._settings = settings
         self._sources = list(sources)
         self._name = name
-        self._turn = asyncio.Lock()
+        self._turns = asyncio.Semaphore(CHILDREN)
+        self._idle: list[_Child] = []
+        self._busy: set[_Child] = set()
         self._is_stopping = False
-        self._process: asyncio.subprocess.Process | None = None
-        self._reader: asyncio.StreamReader | None = None
-        self._writer: asyncio.StreamWriter | None = None
 
     async def drive(self, run_id: str) -> None:
-        """Wait until the child is free, then until it has done with the run, or has died of it."""
-        async with self._turn:
+        """Wait until a child is free, then until it has done with the run, or has died of it."""
+        async with self._turns:
             if self._is_stopping:
                 return
+            child = self._idle.pop() if self._idle else _Child()
+            self._busy.add(child)
             try:
-                await self._ensure_child()
-                await self._say({"do": run_id})
-                assert self._reader is not None
-                answer = await self._reader.readline()
+                is_done = await child.drive(run_id, self._first_line)
             except OSError as exc:
-                answer = b""
+                is_done = False
                 _log.error("quarantine_failed", run_id=run_id, kind=type(exc).__name__)
-            if not answer and not self._is_stopping:
+            finally:
+                self._busy.discard(child)
+                self._idle.append(child)
+            if not is_done and not self._is_stopping:
                 _log.error("suspect_ended_its_process", run_id=run_id)
-                await self._drop()
 
     def stop(self, *, now: bool = False) -> None:
-        """Take nothing more; let the run that is driven go at its next step boundary, or now."""
+        """Take nothing more; let the runs that are driven go at their next step boundary, or now."""
         self._is_stopping = True
-        if self._writer is not None:
-            with contextlib.suppress(OSError, RuntimeError):
-                self._writer.write(_line({"stop": now}))
+        for child in self._busy:
+            child.stop(now)
 
     async def aclose(self) -> None:
-        """End the child."""
+        """End the children."""
         self._is_stopping = True
-        await self._drop()
+        await asyncio.gather(*(child.end() for child in (*self._idle, *self._busy)))
 
-    async def _ensure_child(self) -> None:
-        if self._process is not None and self._process.returncode is None:
-            return
-        ours, theirs = socket.socketpair()
-        with theirs:
-            self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", __name__, str(theirs.fileno()), pass_fds=(theirs.fileno(),),
-                stdin=asyncio.subprocess.DEVNULL,
-            )  # fmt: skip
-        self._reader, self._writer = await asyncio.open_connection(sock=ours, limit=LINE_BYTES)
+    def _first_line(self) -> dict[str, Any]:
         settings = {
             name: value.get_secret_value() if hasattr(value, "get_secret_value") else value
             for name, value in self._settings
         }
-        await self._say({"settings": settings, "sources": self._sources, "name": self._name, "parent": os.getpid()})
+        return {"settings": settings, "sources": self._sources, "name": self._name, "parent": os.getpid()}
 
-    async def _say(self, message: dict[str, Any]) -> None:
-        assert self._writer is not None
-        self._writer.write(_line(message))
-        await self._writer.drain()
 
-    async def _drop(self) -> None:
+class _Child:
+    """One child process, started at first use and again after its death."""
+
+    def __init__(self) -> None:
+        self._process: asyncio.subprocess.Process | None = None
+        self._reader: asyncio.StreamReader
+        self._writer: asyncio.StreamWriter | None = None
+
+    async def drive(self, run_id: str, first_line: Callable[[], dict[str, Any]]) -> bool:
+        """Have a run driven; return whether the child survived it."""
+        if self._process is None:
+            await self._start(first_line())
+        await self._say({"do": run_id})
+        if await self._reader.readline():
+            return True
+        await self.end()
+        return False
+
+    def stop(self, now: bool) -> None:
+        """Tell the child to let its run go."""
+        if self._writer is not None:
+            with contextlib.suppress(OSError, RuntimeError):
+                self._writer.write(_line({"stop": now}))
+
+    async def end(self) -> None:
+        """Hang up, wait for the child's end, and bring it about if need be."""
         process, self._process = self._process, None
         if self._writer is not None:
             self._writer.close()
@@ -118,6 +134,21 @@ class Quarantine:
             except TimeoutError:
                 process.kill()
                 await process.wait()
+
+    async def _start(self, first_line: dict[str, Any]) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", __name__, str(theirs.fileno()), pass_fds=(theirs.fileno(),),
+                stdin=asyncio.subprocess.DEVNULL,
+            )  # fmt: skip
+        self._reader, self._writer = await asyncio.open_connection(sock=ours, limit=LINE_BYTES)
+        await self._say(first_line)
+
+    async def _say(self, message: dict[str, Any]) -> None:
+        assert self._writer is not None
+        self._writer.write(_line(message))
+        await self._writer.drain()
 
 
 def _line(message: dict[str, Any]) -> bytes:

@@ -259,15 +259,19 @@ class Runner:
         self._store.live.publish(run_id, "progress", {"call_id": call_id, "message": text, "fraction": fraction})
 
     def _is_suspect(self, claim: Claim) -> bool:
-        """Return whether one more death would convict the run, or it would be convicted of deaths among others."""
-        claims = [each.event for each in claim.events if isinstance(each.event, ev.RunClaimed)]
-        most = self._settings.max_losses
+        """Return whether a run has to be driven alone: one more death would convict it, or it died among others only.
+
+        What kills a worker is a call; so runs that only wait for the model are given one more chance among others.
+        """
+        claims = [at for at, each in enumerate(claim.events) if isinstance(each.event, ev.RunClaimed)]
         if len(claims) < 2:
             return False
-        losses = fold(each.event for each in claim.events).losses
-        if losses < most:
-            return losses >= max(1, most - 1)
-        return not claims[-2].worker.endswith(ALONE) and losses < 2 * most
+        state, most = fold(each.event for each in claim.events), self._settings.max_losses
+        if state.losses < most:
+            return bool(state.open) and state.losses >= max(1, most - 1)
+        before = [each.event for each in claim.events[claims[-2] : claims[-1]]]
+        died_alone = isinstance(before[0], ev.RunClaimed) and before[0].worker.endswith(ALONE)
+        return not died_alone or any(isinstance(each, ev.RunReleased) for each in before)
 
     async def _isolate(self, claim: Claim, isolation: Isolation) -> None:
         """Give a suspect back and have it driven alone. Nobody is rung: the other process does that."""

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
-from ..cli_render import printable, printable_lines
+from ..cli_render import printable, printable_json, printable_lines
 from .children import Child, Pauses, how_it_ended
 
 if TYPE_CHECKING:
@@ -36,13 +36,14 @@ LOOK_S = 0.5
 """How often the embedded Redis is looked at, in seconds."""
 
 
-def supervise(settings: "Settings", sources: Sequence[str], *, workers: int = 1) -> int:
+def supervise(settings: "Settings", sources: Sequence[str], *, workers: int = 1, as_json: bool = False) -> int:
     """Serve until SIGTERM or SIGINT; a second one ends everything at once.
 
     Args:
         settings: Where to listen, the model, Redis, the grace period.
         sources: Files, folders or modules with agents.
         workers: How many worker processes to run.
+        as_json: Say as JSON that all is ready, instead of as a banner.
 
     Returns:
         The exit code: 0 after a signal, else that of the part that could not be started.
@@ -50,13 +51,14 @@ def supervise(settings: "Settings", sources: Sequence[str], *, workers: int = 1)
     Raises:
         RedisMissing: None is named, and no server program was found or it does not start.
     """
-    return asyncio.run(Supervisor(settings, sources, workers).run())
+    return asyncio.run(Supervisor(settings, sources, workers, as_json).run())
 
 
 class Supervisor:
     """Runs all parts of a server on one machine. Arguments as for `supervise`."""
 
-    def __init__(self, settings: "Settings", sources: Sequence[str], workers: int) -> None:
+    def __init__(self, settings: "Settings", sources: Sequence[str], workers: int, as_json: bool = False) -> None:
+        self._as_json = as_json
         self._settings = settings
         self._sources = list(sources)
         self._redis: EmbeddedRedis | None = None
@@ -204,11 +206,12 @@ class Supervisor:
 
     async def _announce(self, took_s: float) -> None:
         """Print the banner: where the server is, and what it is made of."""
-        from .banner import banner
+        from .banner import look_around
 
-        lines = await banner(self._url, self._settings, self._sources, len(self._workers), self._redis, took_s)
+        found = await look_around(self._url, self._settings, self._sources, len(self._workers), self._redis, took_s)
+        text = printable_json(found.json) if self._as_json else "\n".join(map(printable, found.lines))
         with contextlib.suppress(OSError):  # nobody reads us; serving goes on
-            print("\n".join(printable(line) for line in lines), flush=True)
+            print(text, flush=True)
 
     def _hear(self, name: str, line: str) -> None:
         """Pass on what a child says: with its name to people, as it is to machines."""

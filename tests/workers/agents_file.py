@@ -29,6 +29,15 @@ async def pay(amount: int) -> str:
     return "paid"
 
 
+@tool(effect="keyed", timeout_s=120)
+async def wait_for(name: str) -> str:
+    """Wait until there is a file of this name beside the log."""
+    note(f"waits for {name}")
+    while not os.path.exists(os.path.join(os.path.dirname(os.environ["LOOPWRIGHT_TEST_LOG"]), name)):
+        await asyncio.sleep(0.01)
+    return "there"
+
+
 @tool(effect="read", timeout_s=60)
 async def kill(how: str) -> str:
     """End the worker that calls this."""
@@ -47,4 +56,4 @@ def crunch(number: int) -> int:
     return number * number
 
 
-clerk = Agent(name="clerk", instructions="Answer.", tools=[lookup, pay, kill, crunch])
+clerk = Agent(name="clerk", instructions="Answer.", tools=[lookup, pay, wait_for, kill, crunch])
