@@ -56,8 +56,8 @@ PROMISES: tuple[Promise, ...] = (
         "The receiver answers 2xx within 76 hours.", ("T31",), (),
     ),
     (
-        "G8", "Behind an acknowledged cancellation no call with effects is intended; the model is left within 2 s.",
-        "The order is that of the journal: a call whose intent was stored before is sent.", ("T18",), (),
+        "G8", "Behind an acknowledged cancellation no call with effects is sent; the model is left within 2 s.",
+        "The order is that of the journal: a call whose intent was stored before is still sent.", ("T18",), (),
     ),
     (
         "G9", "What reaches a tool satisfies its full schema, whatever the model server did.",

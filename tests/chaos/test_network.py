@@ -26,6 +26,7 @@ def test_a_silent_link_to_redis_is_a_503_in_time_and_workers_recover(make_world:
         through = f"redis://127.0.0.1:{proxy.port}/0"
         world.start_api(redis_url=through)
         workers = [world.start_worker(redis_url=through) for _ in range(2)]
+        world.await_workers()
         before, silence = random_plans(9, size(100, 30)), size(60, 12)
         with posting(world, before) as posted:
             pass

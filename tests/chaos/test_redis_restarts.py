@@ -32,6 +32,7 @@ def test_after_clean_restarts_of_redis_every_worker_consumes_again_without_being
     world = make_world(delay_s=0.05)
     world.start_api()
     workers = [world.start_worker() for _ in range(WORKERS)]
+    world.await_workers()
     plans, restarts = random_plans(6, size(600, 120)), size(10, 2)
     slowest = 0.0
     with posting(world, plans, pause_s=size(0.5, 0.2), within_s=300) as posted:
@@ -74,6 +75,7 @@ def test_kills_of_redis_under_always_lose_nothing_acknowledged_and_repeat_no_onc
     world.start_api()
     for _ in range(WORKERS):
         world.start_worker(CHAOS_TOOL_S=0.05)
+    world.await_workers()
     plans, kills = random_plans(7, size(800, 120)), size(10, 3)
     with posting(world, plans, pause_s=size(0.3, 0.1), within_s=300) as posted:
         attack(world, posted, len(plans), kills, world.redis.kill)
@@ -92,6 +94,7 @@ def test_kills_of_redis_under_everysec_lose_only_what_is_younger_than_two_second
     world.start_api()
     for _ in range(WORKERS):
         world.start_worker(CHAOS_TOOL_S=0.05)
+    world.await_workers()
     plans, kills = random_plans(8, size(800, 120)), size(10, 3)
     killed_at: list[float] = []
 

@@ -1,6 +1,6 @@
 """Celery messages are hints: repeating, shuffling or losing them changes nothing but the moment."""
 
-import time
+import signal
 from collections import Counter
 
 from loopwright.planner import events as ev
@@ -15,6 +15,7 @@ from .test_kill_storms import random_plans
 from .world import LEASE_S, World, size
 
 WORKERS = 2
+AT_ONCE = 8
 
 
 def test_wake_ups_that_come_five_times_in_any_order_cost_no_call_and_no_completion(make_world: Make) -> None:
@@ -52,15 +53,15 @@ def test_wake_ups_that_are_lost_delay_a_run_by_no_more_than_a_lease_and_five_sec
     world = make_world(delay_s=0.1)
     world.start_api()
     for _ in range(WORKERS):
-        world.start_worker(LOOPWRIGHT_SLOTS=size(64, 8))
+        world.start_worker()
     plans = random_plans(5, size(1000, 150))
     nemesis = QueueNemesis(world.redis_url)
     drops, lost = 5, 0
-    with posting(world, plans) as posted:
+    with posting(world, plans, pause_s=0.05) as posted:
         for nth in range(drops):
-            goal = (nth + 1) * len(plans) // (drops + 1)
+            goal = (nth + 1) * len(plans) // (drops + 2)
             eventually(lambda goal=goal: len(posted.accepted) >= goal, 120, 0.01)  # type: ignore[misc]
-            lost += drop_some(nemesis)
+            lost += drop_some(world, nemesis)
     nemesis.close()
     settle(world, posted.accepted, 120)
     verdict = examine(world, posted.accepted)
@@ -74,11 +75,14 @@ def test_wake_ups_that_are_lost_delay_a_run_by_no_more_than_a_lease_and_five_sec
     assert percentile(lags, 0.99) <= LEASE_S + 5
 
 
-def drop_some(nemesis: QueueNemesis) -> int:
-    """Drop the queue at a moment when something waits in it; return how much."""
-    deadline = time.monotonic() + 3
-    while not (lost := nemesis.drop()) and time.monotonic() < deadline:
-        time.sleep(0.002)
+def drop_some(world: World, nemesis: QueueNemesis) -> int:
+    """Lose the wake-ups of some runs that are posted while no worker looks; return how many."""
+    for worker in world.workers:
+        worker.send(signal.SIGSTOP)
+    eventually(lambda: nemesis.waiting() >= AT_ONCE, 20, 0.005, "wake-ups wait")
+    lost = nemesis.drop()
+    for worker in world.workers:
+        worker.send(signal.SIGCONT)
     return lost
 
 

@@ -18,6 +18,7 @@ def test_a_worker_that_slept_through_its_leases_appends_nothing_and_sends_nothin
     world = make_world(delay_s=0.2)
     world.start_api()
     workers = [world.start_worker(CHAOS_TOOL_S=0.1) for _ in range(2)]
+    world.await_workers()
     plans = random_plans(3, size(200, 90))
     naps = size(6, 2)
     with posting(world, plans, pause_s=size(0.4, 0.25)) as posted:

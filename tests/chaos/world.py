@@ -83,6 +83,11 @@ class World:
         self.api, self.url = api, found[1]
         return api
 
+    def await_workers(self) -> None:
+        """Wait until every worker takes runs."""
+        for each in self.workers:
+            eventually(lambda each=each: each.said("ready") or not each.is_alive, what="workers are ready")  # type: ignore[misc]
+
     def alive(self) -> list[Process]:
         """Return the workers that have not ended."""
         return [each for each in self.workers if each.is_alive]
