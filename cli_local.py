@@ -1,6 +1,8 @@
 """Commands that need no server: `run`, `resume`, `show`, `tail`, `doctor` work on a journal themselves."""
 
+import json
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -84,6 +86,7 @@ def doctor(
     data_dir: DataDir = None,
     model_url: ModelUrl = None,
     model: Model = None,
+    as_json: AsJson = False,
 ) -> None:
     """Check Python, Redis, the model server and agent definitions; exit code 1 when something is wrong."""
     from .cli_render import printable_lines
@@ -92,7 +95,10 @@ def doctor(
     settings = settings_of(redis_url=redis, data_dir=data_dir, model_url=model_url, model=model)
     findings = wait_for(examine(settings, sources or []))
     for finding in findings:
-        print(printable_lines(str(finding)))
+        if as_json:
+            print_json(json.dumps(asdict(finding)))
+        else:
+            print(printable_lines(str(finding)))
     if not all(finding.ok for finding in findings):
         raise typer.Exit(ExitCode.FAILED)
 

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from .cli_shared import DataDir, Model, ModelUrl, Redis, Sources, die, guarded, settings_of
+from .cli_shared import AsJson, DataDir, Model, ModelUrl, Redis, Sources, die, guarded, settings_of
 
 Host = Annotated[
     str | None, typer.Option("--host", help="Address to listen on; 127.0.0.1 as long as there are no keys.")
@@ -24,6 +24,7 @@ def serve(
     port: Port = None,
     slots: Slots = None,
     workers: Annotated[int, typer.Option("--workers", min=0, max=64, help="Worker processes to start.")] = 1,
+    as_json: AsJson = False,
 ) -> None:
     """Serve agents on this machine: API, worker, and an embedded Redis unless --redis names one."""
     settings = settings_of(
@@ -33,7 +34,7 @@ def serve(
     def work() -> int:
         from .workers.supervisor import supervise
 
-        return supervise(settings, sources or [], workers=workers)
+        return supervise(settings, sources or [], workers=workers, as_json=as_json)
 
     _end(guarded(work))
 

@@ -1,5 +1,6 @@
 """`loopwright serve`: one command is a whole server, any part of which may be killed."""
 
+import json
 import os
 import signal
 import subprocess
@@ -84,6 +85,45 @@ def test_one_command_is_a_whole_server_and_says_where_it_is(server: Served, fold
     assert set(parts) == {"api", "worker", "redis"}
     assert server.end() == 0
     assert not any(alive(pid) for pid in parts.values())
+
+
+def test_readiness_and_checks_are_told_to_machines_as_json(folder: Path) -> None:
+    with served(folder, ["agents.py"], "--json", "--workers", "0") as server:
+        ready = json.loads(eventually(lambda: "".join(server.printed), "the line"))
+        assert (ready["event"], ready["agents"], ready["workers"]) == ("ready", ["sleeper"], 0)
+        with Client(ready["url"]) as client:
+            assert client.submit("sleeper", "x").status == "queued"
+    ran = subprocess.run(
+        [sys.executable, "-m", "loopwright.cli", "doctor", "agents.py", "--json"],
+        cwd=folder, env=environment(), capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    found = [json.loads(line) for line in ran.stdout.splitlines()]
+    assert {each["topic"] for each in found} >= {"python", "redis", "model", "agents"}
+    assert found[0]["ok"]
+
+
+def test_a_server_with_keys_lets_nobody_in_without_one(folder: Path) -> None:
+    with served(folder, ["agents.py"]) as server:
+        url = server.url
+        made = subprocess.run(
+            [sys.executable, "-m", "loopwright.cli", "keys", "create", "--scopes", "runs"],
+            cwd=folder, env=environment(), capture_output=True, text=True, timeout=60, check=True,
+        )  # fmt: skip
+        eventually(lambda: listed(url).returncode == 2, "the end of access without a key")
+        assert "LOOPWRIGHT_KEY" in listed(url).stderr or "key" in listed(url).stderr
+        assert listed(url, LOOPWRIGHT_KEY=made.stdout.strip()).returncode == 0
+        server.end()
+    with served(folder, ["agents.py"]) as again:
+        assert again.url
+        assert "needed for every request" in "".join(again.printed)
+
+
+def listed(url: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """List the runs of a server."""
+    return subprocess.run(
+        [sys.executable, "-m", "loopwright.cli", "runs", "list", "--url", url],
+        env=environment(**variables), capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
 
 
 def test_a_killed_worker_is_replaced_and_its_run_goes_on(server: Served, folder: Path) -> None:
