@@ -1,6 +1,7 @@
 """Where archived runs lie: a folder of this machine, or whatever fsspec knows (S3, GCS, WebDAV and so on)."""
 
 import contextlib
+import importlib
 import os
 import secrets
 import time
@@ -39,10 +40,8 @@ def place_of(url: str) -> Place:
     """
     if "://" not in url or url.startswith(("file://", "local://")):
         return Folder(Path(url.partition("://")[2] or url))
-    from fsspec.core import url_to_fs
-
     try:
-        system, root = url_to_fs(url)
+        system, root = importlib.import_module("fsspec.core").url_to_fs(url)
     except (ValueError, ImportError) as exc:
         raise SettingsInvalid("archive", f"{url.partition('://')[0]}:// cannot be used: {exc}") from exc
     return Remote(system, root)

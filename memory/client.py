@@ -69,7 +69,7 @@ def translation_of(error: RedisError | OSError) -> JournalUnavailable | Settings
     """Return our error for one of Redis."""
     if is_out_of_memory(error):
         return StoreFull("Redis is out of memory (maxmemory)")
-    if isinstance(error, AuthenticationError):
+    if is_refused_password(error):
         return SettingsInvalid("redis_url", f"Redis refuses the password: {error}")
     return JournalUnavailable(f"no answer from Redis ({type(error).__name__}: {error})")
 
@@ -78,3 +78,12 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Say whether Redis refused a command for want of memory; inside a script the code stands in the middle."""
     text = str(error)
     return isinstance(error, OutOfMemoryError) or text.startswith("OOM") or "-OOM " in text
+
+
+def is_refused_password(error: BaseException | None) -> bool:
+    """Look for it behind the error of connecting, too: redis-py wraps it there."""
+    while error is not None:
+        if isinstance(error, AuthenticationError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

@@ -14,7 +14,6 @@ from typing import Any
 
 import structlog
 from redis.exceptions import (
-    AuthenticationError,
     ClusterDownError,
     NoScriptError,
     OutOfMemoryError,
@@ -25,7 +24,7 @@ from redis.exceptions import (
 )
 
 from ...errors import JournalUnavailable, LoopwrightError, SettingsInvalid, StoreFull
-from ..client import is_out_of_memory
+from ..client import is_out_of_memory, is_refused_password
 from .wire import Command, Wire
 
 _log = structlog.get_logger(__name__)
@@ -192,7 +191,7 @@ class Pipe:
         try:
             replies = await self._wire.exchange(commands)
         except (RedisError, OSError) as exc:
-            if _is_refused_password(exc):
+            if is_refused_password(exc):
                 self._fail(parcels, SettingsInvalid("redis_url", f"Redis refuses the password: {exc}"))
             else:
                 await self._again(parcels, exc)
@@ -266,12 +265,3 @@ def _refusal(error: ResponseError) -> LoopwrightError:
     if is_out_of_memory(error):
         return StoreFull("Redis is out of memory (maxmemory)")
     return JournalUnavailable(f"Redis takes no writes now ({error})")
-
-
-def _is_refused_password(error: BaseException | None) -> bool:
-    """Look for it behind the error of connecting, too: redis-py wraps it there."""
-    while error is not None:
-        if isinstance(error, AuthenticationError):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
