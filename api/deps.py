@@ -17,6 +17,10 @@ REQUEST_ID_KEY = "loopwright.request_id"
 """Where the border leaves the request's id."""
 
 
+DEADLINE_KEY = "loopwright.deadline"
+"""Where the border leaves the `asyncio.Timeout` after which a request is given up."""
+
+
 async def service_of(request: Request) -> Service:
     """Return the parts of the service that the application was made with. Asynchronous: threads would cost more."""
     return cast(Service, request.app.state.service)

@@ -48,13 +48,13 @@ Moment = Annotated[datetime, BeforeValidator(_moment)]
 class Request(BaseModel):
     """A body that somebody sends us."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, defer_build=True)
 
 
 class Answer(BaseModel):
     """A body that we send."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
 
 class RunLimits(Request):
@@ -414,3 +414,11 @@ class Problem(Answer):
     errors: list[FieldProblem] = []
     facts: dict[str, JsonValue] = {}
     request_id: str = ""
+
+
+def build_models() -> None:
+    """Build all validators now. The API needs every one; a client builds those that it uses, and starts faster."""
+    for kind in tuple(globals().values()):
+        if isinstance(kind, type) and issubclass(kind, BaseModel) and kind.model_config.get("defer_build"):
+            kind.model_config["defer_build"] = False
+            kind.model_rebuild(force=True)

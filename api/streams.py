@@ -10,13 +10,14 @@ import itertools
 import re
 import time
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import parse_qs
 
 import structlog
 from starlette.types import Receive, Scope, Send
 
 from ..errors import JournalUnavailable, RequestInvalid
+from ..memory.journal.contract import RunRecord
 from ..memory.journal.ids import parse_event_id
 from .auth import check_scope, is_alive
 from .caller import Caller
@@ -49,6 +50,14 @@ _START = (
 )
 
 
+class Opened(NamedTuple):
+    """What a stream begins with: the run, the event behind which it begins, and whether it tells transient events."""
+
+    run_id: str
+    position: Position
+    wants_deltas: bool
+
+
 class EventStreams:
     """Serves all live streams of a process. An instance belongs to one event loop."""
 
@@ -72,8 +81,8 @@ class EventStreams:
             return False
         return any(name == b"accept" and b"text/event-stream" in value.lower() for name, value in scope["headers"])
 
-    async def open(self, scope: Scope) -> tuple[str, Position, bool]:
-        """Check a request before its stream begins; return run, position and whether transient events are wanted.
+    async def open(self, scope: Scope) -> Opened:
+        """Check a request before its stream begins.
 
         Raises:
             ScopeMissing, RunNotFound: The caller may not see the run, or there is none.
@@ -85,14 +94,16 @@ class EventStreams:
         record = await own_record(self._service, caller, found[1] if found else "")
         query = parse_qs(scope["query_string"].decode("latin-1"))
         after = _last_event_id(scope) or query.get("after", [""])[-1]
-        position = (0, 0)
+        position: Position = (0, 0)
         if after:
             if not _EVENT_ID.fullmatch(after):
                 raise RequestInvalid(["after: should be the id of an event, such as 1798761600000-0"])
-            position = min(parse_event_id(after), (record.updated_ms, 10**18 - 1))
-        return record.run_id, position, query.get("deltas", [""])[-1] in ("true", "1")
+            position = parse_event_id(after)
+            if position[0] > record.updated_ms:
+                position = min(position, await self._last_position(record))
+        return Opened(record.run_id, position, query.get("deltas", [""])[-1] in ("true", "1"))
 
-    async def serve(self, scope: Scope, opened: tuple[str, Position, bool], receive: Receive, send: Send) -> None:
+    async def serve(self, scope: Scope, opened: Opened, receive: Receive, send: Send) -> None:
         """Stream until the run has ended, the key is gone, the server stops or the client leaves."""
         run_id, position, wants_deltas = opened
         await send(
@@ -121,6 +132,12 @@ class EventStreams:
             stream.end(at_once=True)
         if self._timer is not None:
             self._timer.cancel()
+
+    async def _last_position(self, record: RunRecord) -> Position:
+        """Return the id of the newest event. Ids may be some milliseconds ahead of the record: one clock, read twice."""
+        since = f"{max(0, record.updated_ms - 1000)}-0"
+        found = await self._service.store.journal.read(record.run_id, after=since)
+        return parse_event_id(found[-1].id) if found else (record.updated_ms, 0)
 
     def _enter(self, stream: Stream) -> set[Stream]:
         spokes = self._wheel[self._hand - 1]

@@ -28,8 +28,16 @@ class Waiters:
         self._timeouts: set[asyncio.Timeout] = set()
         self._is_stopped = False
 
-    async def until_rest(self, journal: Journal, run_id: str, seconds: float) -> Snapshot:
+    async def until_rest(
+        self, journal: Journal, run_id: str, seconds: float, deadline: asyncio.Timeout | None = None
+    ) -> Snapshot:
         """Return the run as soon as it has ended or waits for a person, or else after so many seconds.
+
+        Args:
+            journal: Where the run is.
+            run_id: The run.
+            seconds: How long to wait.
+            deadline: When the request is given up; moved by as much as is waited.
 
         Raises:
             RunNotFound: There is no such run.
@@ -38,6 +46,8 @@ class Waiters:
         if seconds <= 0 or self._is_stopped or _rests(snapshot):
             return snapshot
         last = snapshot.events[-1].id if snapshot.events else ""
+        if deadline is not None and (when := deadline.when()) is not None:
+            deadline.reschedule(when + seconds)
         timeout = asyncio.timeout(seconds)
         self._timeouts.add(timeout)
         try:

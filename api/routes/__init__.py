@@ -1,1 +1,5 @@
 """The routes, a file per noun."""
+
+from ..models import build_models
+
+build_models()

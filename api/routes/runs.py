@@ -10,7 +10,7 @@ from ...memory.journal.contract import Snapshot
 from ...memory.journal.ids import created_ms_of, shard_of_tenant
 from ...planner.events import FINAL, Status
 from ..caller import Caller
-from ..deps import REQUEST_ID_KEY, ReadCaller, RunsCaller, ServiceDep
+from ..deps import DEADLINE_KEY, REQUEST_ID_KEY, ReadCaller, RunsCaller, ServiceDep
 from ..export import exported
 from ..fork import fork
 from ..models import (
@@ -122,7 +122,7 @@ async def get_run(
     """Return a run. With `Prefer: wait=N` the answer waits until the run has ended or waits for a person."""
     await own_record(service, caller, run_id)
     seconds = wait_of(prefer)
-    snapshot = await request.app.waiters.until_rest(service.store.journal, run_id, seconds)
+    snapshot = await _at_rest(request, service, run_id, seconds)
     return answer(run_of(snapshot, service.store.journal.durability), 200, _applied(seconds))
 
 
@@ -186,10 +186,16 @@ async def get_artifact(run_id: RunId, artifact_id: str, service: ServiceDep, cal
 
 async def _awaited(request: Request, service: Service, run_id: str, seconds: int) -> Response:
     """Return a submitted run, when it has ended or after so many seconds."""
-    snapshot: Snapshot = await request.app.waiters.until_rest(service.store.journal, run_id, seconds)
+    snapshot = await _at_rest(request, service, run_id, seconds)
     run = run_of(snapshot, service.store.journal.durability)
     status = 200 if run.status in FINAL and seconds else 202
     return answer(run, status, {"location": f"/v1/runs/{run_id}"} | _applied(seconds))
+
+
+async def _at_rest(request: Request, service: Service, run_id: str, seconds: int) -> Snapshot:
+    deadline = request.scope[DEADLINE_KEY]
+    found: Snapshot = await request.app.waiters.until_rest(service.store.journal, run_id, seconds, deadline)
+    return found
 
 
 def _applied(seconds: int) -> dict[str, str]:
