@@ -73,7 +73,8 @@ if ARGV[2] == '0' then
   redis.call('DEL', KEYS[1])
   redis.call('ZREM', tag .. 'runs:' .. had[2], ARGV[1])
 else
-  redis.call('HDEL', KEYS[1], 'token', 'seq', 'lease_end', 'cancel', 'nonce', 'webhook', 'priority', 'agent_hash')
+  redis.call('HDEL', KEYS[1], 'token', 'seq', 'lease_end', 'cancel', 'nonce', 'webhook', 'priority', 'agent_hash',
+    'thread', 'ready')
   redis.call('HSET', KEYS[1], 'archived', '1')
   redis.call('PEXPIRE', KEYS[1], ARGV[2])
 end

@@ -28,7 +28,7 @@ from .pipe import Pipe
 from .room import Room
 from .rows import keys_of, ms_of, record_of, stored_of, text_of
 from .server_check import ServerFacts, check_server
-from .summary import one_line
+from .summary import cancel_reason
 from .wire import Command, Wire, make_pool
 
 _log = structlog.get_logger(__name__)
@@ -258,7 +258,7 @@ class RedisJournal:
     async def request_cancel(self, run_id: str, reason: str) -> None:
         """Ask the owner to stop; the first request's reason stays. See `Journal.request_cancel`."""
         keys = keys_of(run_id)
-        reply = await self._run_durably(scripts.CANCEL, (keys.run, keys.due), run_id, one_line(reason))
+        reply = await self._run_durably(scripts.CANCEL, (keys.run, keys.due), run_id, cancel_reason(reason))
         if reply == b"missing":
             raise RunNotFound(run_id=run_id)
 
@@ -301,6 +301,7 @@ class RedisJournal:
             async with asyncio.timeout(self._timeout_s):
                 await asyncio.gather(*barriers, return_exceptions=True)
         await self._reader.aclose()
+        await self._room.aclose()
         await self._writes.aclose()
         await self._reads.aclose()
 

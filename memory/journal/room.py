@@ -21,18 +21,27 @@ class Room:
 
     def __init__(self, ask: Callable[[], Awaitable[bytes]]) -> None:
         self._ask = ask
-        self._asking = asyncio.Lock()
+        self._asking: asyncio.Task[None] | None = None
         self._until = 0.0
         self._share: float | None = None
 
     async def share(self) -> float | None:
         """Return the share of `maxmemory` that is in use, 0 to 1 and a little more; `None`: nothing bounds it."""
         if time.monotonic() >= self._until:
-            async with self._asking:
-                if time.monotonic() >= self._until:
-                    self._share = share_of(await self._ask())
-                    self._until = time.monotonic() + _FRESH_S
+            if self._asking is None or self._asking.done():
+                self._asking = asyncio.get_running_loop().create_task(self._look(), name="journal-room")
+            await asyncio.shield(self._asking)  # one question for all who wait, and one failure
         return self._share
+
+    async def aclose(self) -> None:
+        """Stop asking."""
+        if self._asking is not None:
+            self._asking.cancel()
+            await asyncio.gather(self._asking, return_exceptions=True)
+
+    async def _look(self) -> None:
+        self._share = share_of(await self._ask())
+        self._until = time.monotonic() + _FRESH_S
 
     async def check(self) -> None:
         """Raise StoreFull when there is next to no memory left."""

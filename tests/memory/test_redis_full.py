@@ -169,6 +169,32 @@ async def test_replicated_accepts_a_run_only_when_a_replica_has_it(tmp_path: Pat
             replica.close()
 
 
+@in_loop
+async def test_many_new_runs_at_once_hear_of_a_stuck_server_together(one_server: RedisServer) -> None:
+    """Not one after the other, each with a wait of its own."""
+    journal = RedisJournal(one_server.url, timeout_s=0.5)
+    await journal.create(created())
+    await asyncio.sleep(1.1)  # the figure is old now
+    os.kill(one_server.pid, signal.SIGSTOP)
+    try:
+        began = time.monotonic()
+        made = await asyncio.gather(*(journal.create(created()) for _ in range(50)), return_exceptions=True)
+        assert {type(each) for each in made} == {JournalUnavailable}
+        assert time.monotonic() - began < 4
+    finally:
+        os.kill(one_server.pid, signal.SIGCONT)
+    await eventually(lambda: anyhow(journal.create(created())))
+    await journal.aclose()
+
+
+async def anyhow(work: Awaitable[Any]) -> Any:
+    """Return what comes, or nothing while the server is away."""
+    try:
+        return await work
+    except JournalUnavailable:
+        return None
+
+
 def test_the_share_is_read_from_what_the_server_says() -> None:
     assert share_of(b"# Memory\r\nused_memory:50\r\nmaxmemory:200\r\n") == 0.25
     assert share_of(b"used_memory:50\r\nmaxmemory:0\r\n") is None
