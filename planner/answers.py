@@ -6,6 +6,7 @@ changes nothing, so a caller who lost the reply may simply repeat it; another an
 
 import asyncio
 import contextlib
+import re
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -32,6 +33,8 @@ BUSY_S = 2.0
 
 BUSY_POLL_S = 0.05
 """Seconds between two tries."""
+
+_CALL_ID = re.compile(r"([0-9]{1,9})\.[0-9]{1,9}")
 
 SETTLED_TOKENS = 1000
 """Room in the prompt for what a person says of a call, when the tool's own is not known."""
@@ -164,8 +167,8 @@ class _Place(NamedTuple):
         for each in state.open:
             if each.call.id == self.call_id and not each.finished and not state.is_final:
                 return each
-        step = self.call_id.partition(".")[0]
-        if step.isdecimal() and 0 < int(step) <= state.step:
+        shape = _CALL_ID.fullmatch(self.call_id)
+        if shape and 0 < int(shape[1]) <= state.step:
             raise self.void("it waits for no answer" if not state.is_final else f"the run {state.status}")
         raise ApprovalNotFound(f"{self.run_id}:{self.call_id}")
 
@@ -254,6 +257,8 @@ async def _write(
         if (known := before(events)) is not None:
             return known
         event = decide(fold(events))
+        if isinstance(event, ev.CallReviewed) and claim.cancel_requested is not None:
+            raise ApprovalVoid(claim.lease.run_id, event.call_id, "somebody has asked for the end of the run")
         kept = artifacts if isinstance(event, ev.CallFinished) and event.artifact else None
         journal.append(claim.lease, event, artifacts=kept)
         await journal.barrier(claim.lease, durable=True)

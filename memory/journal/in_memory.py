@@ -24,7 +24,7 @@ from ...planner.events import (
 )
 from .contract import BEHIND, HELD, Claim, Created, Durability, Idempotency, Lease, RunRecord, Snapshot, Stored
 from .ids import created_ms_of, parse_event_id
-from .summary import change_of, one_line
+from .summary import cancel_reason, change_of
 from .turns import Turns, said_of, takes_thread
 
 PUSH_BACK_MS = 5_000
@@ -320,7 +320,7 @@ class InMemoryJournal:
     @staticmethod
     def _ask_to_stop(run: _Run, reason: str, now: int) -> None:
         if run.cancel is None:
-            run.cancel = one_line(reason)
+            run.cancel = cancel_reason(reason)
         if not run.token or run.lease_end_ms <= now:
             run.due_ms = now
 

@@ -50,6 +50,11 @@ def change_of(events: Iterable[Event]) -> Change:
     return Change(status, reason, step)
 
 
+def cancel_reason(text: str) -> str:
+    """Return why a run is to stop, as it is stored: never empty, because an empty reason is none."""
+    return one_line(text) or "requested"
+
+
 def one_line(text: str) -> str:
     """Return `text` as one line of at most `REASON_LIMIT` characters."""
     return " ".join(text.split())[:REASON_LIMIT]

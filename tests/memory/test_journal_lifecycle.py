@@ -228,6 +228,17 @@ async def test_a_cancel_request_reaches_the_owner_and_the_first_reason_stays(bac
     await journal.aclose()
 
 
+@pytest.mark.parametrize("blank", ["", " ", "\n\t\u2028"])
+@in_loop
+async def test_a_cancel_request_without_a_reason_reaches_the_owner_all_the_same(backend: Backend, blank: str) -> None:
+    journal = backend.open()
+    lease = (await claimed(journal)).lease
+    await journal.request_cancel(lease.run_id, blank)
+    assert await journal.renew(lease, ttl_s=TTL_S) == "requested"
+    assert await journal.barrier(lease) == "requested"
+    await journal.aclose()
+
+
 @in_loop
 async def test_a_cancel_request_wakes_a_sleeping_run(backend: Backend) -> None:
     journal = backend.open()

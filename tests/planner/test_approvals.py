@@ -199,7 +199,7 @@ def test_a_call_that_cannot_be_made_is_no_question_for_a_person() -> None:
 
 def test_calls_that_were_never_made_or_never_asked_about_have_nothing_to_decide() -> None:
     desk = Desk(calls(("lookup", {"key": "a"}), ("pay", {"amount": 3, "to": "Ann"})))
-    for unknown in ("7.1", "nonsense", ""):
+    for unknown in ("7.1", "nonsense", "", "1", "1.1.1", "1.1\0", "\u0661.1", "9" * 5000 + ".1"):
         with pytest.raises(ApprovalNotFound):
             desk.review(unknown)
     with pytest.raises(ApprovalVoid, match="waits for no answer"):
@@ -271,6 +271,15 @@ def test_two_people_who_decide_at_once_write_one_decision() -> None:
     outcomes = asyncio.run(both())
     assert sorted(type(each).__name__ for each in outcomes) == ["ApprovalVoid", "CallReviewed"]
     assert [event.type for event in desk.events()].count("call.reviewed") == 1
+
+
+def test_a_call_of_a_run_that_is_to_be_cancelled_cannot_be_approved_any_more() -> None:
+    desk = Desk()
+    asyncio.run(desk.journal.request_cancel(desk.run_id, "enough"))
+    with pytest.raises(ApprovalVoid, match="end of the run"):
+        desk.review()
+    result, _ = desk.resume()
+    assert result.status == "cancelled" and desk.sent == []
 
 
 def test_answers_are_no_lost_workers() -> None:
