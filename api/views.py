@@ -99,13 +99,13 @@ def _usage(state: RunState) -> Usage:
 
 
 def _waiting(state: RunState) -> Waiting | None:
-    """Return what a waiting run waits for: the calls that have no result yet."""
+    """Return what a waiting run waits for: the calls that have no result yet and that nobody has decided about."""
     if state.status != "waiting":
         return None
     calls = [
         WaitingCall(call_id=each.call.id, tool=each.call.tool, arguments=each.call.arguments)
         for each in state.open
-        if not each.finished
+        if not each.finished and each.reviewed is None
     ]
     expires = None if state.expires_ms is None else moment(state.expires_ms)
     return Waiting(reason=state.reason or "", calls=calls, expires_at=expires)

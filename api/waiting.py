@@ -6,7 +6,7 @@ import re
 
 from ..errors import RunNotFound
 from ..memory.journal.contract import Journal, Snapshot
-from ..planner.events import FINAL, RunWaiting
+from ..planner.events import FINAL, CallFinished, CallReviewed, RunWaiting
 from ..planner.state import PEOPLE
 
 MAX_WAIT_S = 60
@@ -66,8 +66,23 @@ class Waiters:
 
 
 def _rests(snapshot: Snapshot) -> bool:
+    """Return whether a run has ended, or waits for somebody who has not answered yet."""
     record = snapshot.record
-    return record.status in FINAL or (record.status == "waiting" and record.reason in PEOPLE)
+    if record.status in FINAL:
+        return True
+    return record.status == "waiting" and record.reason in PEOPLE and _asks(snapshot)
+
+
+def _asks(snapshot: Snapshot) -> bool:
+    """Return whether a call of the last question has no answer; once all have one, a worker is about to go on."""
+    asked: set[str] = set()
+    for stored in snapshot.events:
+        event = stored.event
+        if isinstance(event, RunWaiting):
+            asked = set(event.call_ids)
+        elif isinstance(event, CallReviewed | CallFinished):
+            asked.discard(event.call_id)
+    return bool(asked)
 
 
 async def _news_of_rest(journal: Journal, run_id: str, last: str) -> None:

@@ -73,6 +73,7 @@ class Blocking:
                     else:
                         following.opened()
                         yield from _wanted(following, httpx2.EventSource(response))
+                        self.carry_out(following.closed())
                 finally:
                     response.close()
             except LOST as error:
@@ -153,6 +154,7 @@ class Asynchronous:
                         async with aclosing(_wanted_async(following, httpx2.EventSource(response))) as wanted:
                             async for item in wanted:
                                 yield item
+                        await self.carry_out(following.closed())
                 finally:
                     await response.aclose()
             except LOST as error:

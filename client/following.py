@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from ..api.models import RunEvent
-from .call import Call, Lost, Reply
+from ..api.models import Page, Run, RunEvent
+from ..planner.events import FINAL
+from .call import Call, Flow, Lost, Reply
 from .trouble import Patience, error_of, may_help, retry_after_s
 
-FINAL_TYPES = frozenset({"run.succeeded", "run.failed", "run.cancelled", "run.expired"})
+FINAL_TYPES = frozenset(f"run.{status}" for status in FINAL)
 SILENCE_S = 60.0
 """Longest time without a byte, after which a stream counts as cut; the server sends a comment every 15 s."""
 
@@ -73,10 +74,11 @@ class Following:
         self._failures = 0
         self._failing_since = 0.0
         self._opened: float | None = None
+        self._has_news = False
 
     def call(self) -> tuple[Call[None], dict[str, str]]:
         """Return the request that opens the stream, and the headers it needs besides its own."""
-        self._opened = None
+        self._opened, self._has_news = None, False
         headers = {"accept": "text/event-stream", "cache-control": "no-store"}
         if self._last:
             headers["last-event-id"] = self._last
@@ -102,8 +104,22 @@ class Following:
             return None
         self._last = event.id
         self._failures = 0
+        self._has_news = True
         self.is_over = event.type in FINAL_TYPES
         return event
+
+    def closed(self) -> Flow[None]:
+        """Find out whether a stream that the server closed without news was closed because there is nothing to come.
+
+        So it is when the caller has seen the final event already, in another stream or process.
+        """
+        if self.is_over or self._has_news:
+            return
+        run: Run = yield Call("GET", self._path.removesuffix("/events"), Run.model_validate_json)
+        if run.status in FINAL:  # and only then: what was not there before may have come meanwhile
+            query = {"after": self._last or None, "limit": 1}
+            left: Page[RunEvent] = yield Call("GET", self._path, Page[RunEvent].model_validate_json, query)
+            self.is_over = not left.items
 
     def pause(self, outcome: Reply | Lost) -> float:
         """Return how long to wait before the stream is opened anew.

@@ -253,8 +253,10 @@ def journal(run_id: str, *, after: str = "", page: int = 500) -> Listing[RunEven
 
 
 def is_settled(run: Run) -> bool:
-    """Return whether nothing more happens to a run by itself: it has ended, or waits for a person."""
-    return run.status in FINAL or (run.status == "waiting" and run.reason in ("approval", "in_doubt"))
+    """Return whether nothing happens to a run by itself: it has ended, or waits for a person who has not answered."""
+    if run.status != "waiting" or run.reason not in ("approval", "in_doubt"):
+        return run.status in FINAL
+    return run.waiting is None or bool(run.waiting.calls)
 
 
 def _submission(agent: str, task: JsonValue, key: str, options: RunOptions, wait_s: int = 0) -> Call[Run]:

@@ -15,7 +15,7 @@ from loopwright.errors import ApiUnavailable, RunNotFound
 
 from ..inference.fake_server import Act, Seen
 from ..inference.fake_server import Reply as Page
-from .api_script import ScriptedApi, drops, fails, gives, sends, stored, streams
+from .api_script import ScriptedApi, drops, fails, gives, run, sends, stored, streams
 
 END = 30
 JOURNAL = [stored(number) for number in range(1, END)] + [stored(END, "run.succeeded", output="1")]
@@ -52,6 +52,8 @@ class Flaky:
         self.breaks = 0
 
     def __call__(self, seen: Seen) -> Page:
+        if seen.headers["accept"] != "text/event-stream":
+            return gives(run(status="running"))
         after = seen.headers.get("last-event-id")
         left = JOURNAL[IDS.index(after) + 1 :] if after else JOURNAL
         how = self._random.choice(["reset", "close", "end", "half", "503", "drop", "repeat"])
@@ -92,6 +94,30 @@ def test_the_final_event_ends_the_stream_even_if_the_server_does_not(read: Read)
     assert len(api.requests) == 1
 
 
+def test_nothing_is_left_of_a_run_whose_end_was_seen_before(read: Read) -> None:
+    def plays(seen: Seen) -> Page:
+        if seen.headers["accept"] == "text/event-stream":
+            return streams(b": here\n\n")
+        return gives({"items": []}) if "/events" in seen.path else gives(run(status="succeeded"))
+
+    with ScriptedApi(plays) as api:
+        assert read(api.url, after=IDS[-1]) == []
+    assert len(api.requests) == 3
+
+
+def test_a_run_that_ended_while_the_server_was_restarted_is_read_to_its_end(read: Read) -> None:
+    """The server closes its streams when it stops; that the run has ended since does not mean that all was seen."""
+    left = [streams(b": bye\n\n"), streams(sends(JOURNAL[-1]))]
+
+    def plays(seen: Seen) -> Page:
+        if seen.headers["accept"] == "text/event-stream":
+            return left.pop(0)
+        return gives({"items": JOURNAL[-1:]}) if "/events" in seen.path else gives(run(status="succeeded"))
+
+    with ScriptedApi(plays) as api:
+        assert [event.id for event in read(api.url, after=IDS[-2])] == IDS[-1:]
+
+
 def test_what_the_model_writes_comes_in_between_and_is_never_resumed_from(read: Read) -> None:
     delta = b'event: delta\ndata: {"step": 1, "text": "Hel"}\n\n'
     progress = b'event: progress\ndata: {"call_id": "1.1", "share": 0.5}\n\n'
@@ -128,7 +154,10 @@ def test_a_run_that_is_not_there_is_said_at_once(read: Read) -> None:
     ],
 )
 def test_a_server_that_never_gets_anywhere_is_given_up(reply: Page, read: Read) -> None:
-    with ScriptedApi(reply) as api, pytest.raises(ApiUnavailable):
+    def plays(seen: Seen) -> Page:
+        return reply if seen.headers["accept"] == "text/event-stream" else gives(run(status="running"))
+
+    with ScriptedApi(plays) as api, pytest.raises(ApiUnavailable):
         read(api.url, patience_s=0.5)
     assert len(api.requests) >= 2
 

@@ -37,6 +37,12 @@ def test_a_run_that_waits_for_a_person_is_waited_for_no_longer(reason: str, look
     assert len(api.requests) == looks
 
 
+def test_a_run_whose_question_was_answered_is_waited_for(do: Do) -> None:
+    answered = run(status="waiting", reason="approval", waiting={"reason": "approval", "calls": []})
+    with ScriptedApi(gives(answered), gives(run(status="succeeded"))) as api:
+        assert do(api.url, "wait", "r1").status == "succeeded"
+
+
 def test_waiting_ends_when_its_time_is_over_and_names_the_run(do: Do) -> None:
     began = time.monotonic()
     with ScriptedApi(gives(run(status="running"))) as api, pytest.raises(WaitTimedOut) as caught:
