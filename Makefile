@@ -1,13 +1,13 @@
 # Loopwright. `make help` lists the targets; every one of them sets up what it needs.
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check bench bench-loop bench-durable test-vllm vllm-venv lock clean
+.PHONY: help venv demo test check chaos bench bench-loop bench-durable bench-service test-vllm vllm-venv lock clean
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 PACKAGES := agents api client inference memory planner tools workers
-MODULES := cli cli_prompt cli_render doctor errors pytest_plugin settings telemetry testing
+MODULES := $(sort $(basename $(filter-out __init__.py,$(wildcard *.py))))
 PYTEST := $(BIN)/python -m pytest
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -30,6 +30,10 @@ demo: venv  ## Run the demonstration: plain requests, answered by the small mode
 test: venv  ## Run the tests against real servers
 	$(PYTEST) -q tests
 
+chaos: venv  ## Attack the service at full size and write what was measured into docs/guarantees.md
+	LOOPWRIGHT_CHAOS=full $(PYTEST) -q --timeout=1800 tests/chaos
+	$(BIN)/python -m tests.chaos.publish
+
 check: venv  ## Lint, types, import direction, exported names
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -38,7 +42,7 @@ check: venv  ## Lint, types, import direction, exported names
 		$(addprefix -m loopwright.,$(MODULES))
 	$(PYTEST) -q tests/structure
 
-bench: bench-loop bench-durable  ## Run every benchmark beside its peers
+bench: bench-loop bench-durable bench-service  ## Run every benchmark beside its peers
 	$(BIN)/python benchmarks/bench_stream.py
 	$(BIN)/python benchmarks/bench_journal.py
 
@@ -47,6 +51,9 @@ bench-loop: venv  ## CPU per step of a run, beside other frameworks
 
 bench-durable: venv  ## CPU per durable step, beside LangGraph and DBOS
 	$(BIN)/python benchmarks/bench_durable.py
+
+bench-service: venv  ## Accepting, pickup, density, scaling and streams of the service
+	$(BIN)/python benchmarks/bench_service.py
 
 vllm-venv: venv  ## Set up .venv-vllm: vLLM's CPU build, in an environment of its own
 	tests/vllm/build_env.sh .venv-vllm
