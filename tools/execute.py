@@ -4,6 +4,7 @@ execute ─► retries ─► one attempt ─► alarm ─► the function, awai
 """
 
 import asyncio
+import threading
 import time
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
@@ -192,6 +193,10 @@ async def _guarded(
             raise
         raise _crash(tool, context, exc) from exc  # nobody cancelled this call: something inside it was cancelled
     except (Exception, SystemExit) as exc:
+        raise _crash(tool, context, exc) from exc
+    except KeyboardInterrupt as exc:
+        if threading.current_thread() is threading.main_thread():
+            raise  # it may be the user's Ctrl-C
         raise _crash(tool, context, exc) from exc
 
 

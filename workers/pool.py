@@ -19,12 +19,15 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
+import structlog
 from billiard.einfo import ExceptionInfo
 from celery.concurrency.base import BasePool
 
 from ..tools.threads import pool as threads
 
 T = TypeVar("T")
+
+_log = structlog.get_logger(__name__)
 
 STOP_S = 2.0
 """How long cancelled Celery tasks may take to end when the pool stops, in seconds."""
@@ -35,6 +38,7 @@ class LoopThread:
 
     def __init__(self, name: str = "loopwright-loop") -> None:
         self.loop = _new_loop()
+        self._is_over = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> "LoopThread":
@@ -48,12 +52,17 @@ class LoopThread:
 
     def stop(self) -> None:
         """End the loop and wait for its thread, for a moment."""
+        self._is_over = True
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(STOP_S)
 
     def _run(self) -> None:
         asyncio.set_event_loop(self.loop)
-        self.loop.run_forever()
+        while not self._is_over:
+            try:
+                self.loop.run_forever()
+            except (SystemExit, KeyboardInterrupt):  # raised by code that we run; signals reach the main thread only
+                _log.error("loop_interrupted", exc_info=True)
         self.loop.close()
 
 
@@ -113,7 +122,7 @@ class AioPool(BasePool):  # type: ignore[misc]
             request = args[2]
             work = partial(_awaited, task.run, request["args"], request["kwargs"])
         else:
-            work = partial(_in_thread, target, args, kwargs or {})
+            work = partial(_in_thread, target, args, {**(kwargs or {}), "app": self.app})
         self._jobs[number] = job = _Job(work, callback, timeout)
         self._thread.loop.call_soon_threadsafe(self._begin, number, job)
 
