@@ -16,6 +16,7 @@ from ..errors import ContextTooLong, DecisionInvalid, EndpointRefused, EndpointT
 from ..inference.endpoint import CompletionRequest, Delta, Endpoint, Sampling, Usage
 from ..memory.journal.contract import Journal, Lease
 from . import events as ev
+from .approvals import needs_review
 from .blueprint import Blueprint
 from .budget import budget_of, seconds_left
 from .calls import CallRunner
@@ -239,9 +240,13 @@ class RunLoop:
         ends = list(self._calls.checks)
         if state.reason not in PEOPLE:
             ends += [] if left is None else [left]
-        elif state.expires_ms is not None:
+        elif state.expires_ms is not None and self._asks():
             ends.append(max((state.expires_ms - self.around.now_ms()) / 1000, 0.0))
         return min(ends, default=None)
+
+    def _asks(self) -> bool:
+        """Return whether a person is asked for an approval now, rather than about a doubt or by a child run."""
+        return any(not each.finished and needs_review(self.blueprint, each) for each in self.state.open)
 
     def _next(self) -> Move:
         window = self.around.endpoint.context_tokens

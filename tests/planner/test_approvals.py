@@ -240,6 +240,28 @@ def test_a_doubt_is_listed_settled_once_and_kept_whole() -> None:
     assert (result.status, len(desk.sent)) == ("succeeded", 1)
 
 
+class DoubtfulApproved(Desk):
+    """A run whose call was approved, and whose outcome is not known."""
+
+    def agent_with(self, description: str) -> Agent[Any]:
+        @tool(approval=True, description=description)
+        async def pay(amount: int, to: str) -> str:
+            raise ConnectionError
+
+        return make_agent(pay, lookup)
+
+
+def test_a_doubt_about_an_approved_call_is_not_looked_at_again_and_again_once_the_approval_would_have_expired() -> None:
+    """Nobody needs to see to it before somebody knows what became of the call."""
+    desk = DoubtfulApproved(approval_ttl_s=60)
+    desk.review()
+    assert desk.resume()[0].state.reason == "in_doubt"
+    desk.now_s += 61
+    assert asyncio.run(desk.journal.due()) == []
+    assert desk.resume()[0].state.reason == "in_doubt"
+    assert asyncio.run(desk.journal.due()) == []
+
+
 def test_an_answer_waits_a_moment_for_a_run_that_somebody_holds(monkeypatch: pytest.MonkeyPatch) -> None:
     desk = Desk()
 
