@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from loopwright import Agent, Context, Limits, RunResult, resume_run, review_call, run_agent, tool
+from loopwright.errors import ApprovalVoid
 from loopwright.memory.journal.in_memory import InMemoryJournal
 from loopwright.planner import drive as drive_module
 from loopwright.planner.approvals import open_reviews
@@ -113,7 +114,8 @@ def test_a_parent_that_is_cancelled_takes_its_sleeping_child_with_it() -> None:
     family = Family(ASK, PAY)
     asyncio.run(family.journal.request_cancel(family.first.run_id, "enough"))
     assert family.resume(family.boss, family.first.run_id).status == "cancelled"
-    family.approve()
+    with pytest.raises(ApprovalVoid, match="end of the run"):
+        family.approve()
     assert family.resume(family.clerk, family.child).status == "cancelled"
     assert (family.status(family.child), family.paid) == (("cancelled", "parent_ended"), [])
 
