@@ -26,10 +26,15 @@ def serve(
     workers: Annotated[int, typer.Option("--workers", min=0, max=64, help="Worker processes to start.")] = 1,
     as_json: AsJson = False,
 ) -> None:
-    """Serve agents on this machine: API, worker, and an embedded Redis unless --redis names one."""
-    settings = settings_of(
-        redis_url=redis, data_dir=data_dir, model_url=model_url, model=model, host=host, port=port, slots=slots
-    )
+    """Serve agents on this machine: API, worker, and an embedded Redis unless --redis names one.
+
+    With the embedded Redis, finished runs move to a folder beside it after a week; LOOPWRIGHT_ARCHIVE names another.
+    """
+    given: dict[str, Any] = {"redis_url": redis, "data_dir": data_dir, "model_url": model_url, "model": model}
+    given |= {"host": host, "port": port, "slots": slots}
+    settings = settings_of(**given)
+    if settings.redis_url is None and settings.archive is None:
+        settings = settings_of(**given, archive=f"{settings.data_dir}/archive")
 
     def work() -> int:
         from .workers.supervisor import supervise

@@ -5,10 +5,13 @@ Code gets settings as arguments; only command-line and process entry points call
 
 from typing import Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from .errors import SettingsInvalid
+
+ARCHIVED_AFTER_S = 7 * 86_400.0
+"""Seconds that a finished run stays in Redis when there is an archive and no time was set."""
 
 
 class Settings(BaseSettings):
@@ -33,7 +36,9 @@ class Settings(BaseSettings):
         "everysec", description="What a durable write means; Redis must be configured for it."
     )
     lease_s: float = Field(15.0, gt=0, le=3600, description="Seconds a worker may be silent before it loses a run.")
-    retention_s: float | None = Field(None, gt=0, description="Seconds a finished run stays in Redis; none: for ever.")
+    retention_s: float | None = Field(
+        None, gt=0, description="Seconds a finished run stays in Redis; none: a week with an archive, else for ever."
+    )
     archive: str | None = Field(
         None, description="Folder or fsspec URL that finished runs are written to before they leave Redis."
     )
@@ -58,6 +63,13 @@ class Settings(BaseSettings):
         " between. Everything else must be public.",
     )
     tenant: str = Field("local", pattern=r"^[A-Za-z0-9_-]{1,64}$", description="Tenant of local commands.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _archive_within_a_week(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("archive") and given.get("retention_s") is None:
+            return {**given, "retention_s": ARCHIVED_AFTER_S}
+        return given
 
     @field_validator("webhook_allow")
     @classmethod
