@@ -193,8 +193,16 @@ async def _replay(run_id: str, settings: "Settings", as_json: bool, *, follow: b
         with view or nullcontext():
             async for stored in journal.follow(run_id):
                 show_event(stored.event)
-                if stored.event.type == "run.waiting" and (await journal.record(run_id)).status == "waiting":
+                if stored.event.type == "run.waiting" and await _asks(journal, run_id):
                     raise typer.Exit(ExitCode.WAITS)
+
+
+async def _asks(journal: "Journal", run_id: str) -> bool:
+    """Return whether a run waits for a person."""
+    from .planner.state import PEOPLE
+
+    record = await journal.record(run_id)
+    return record.status == "waiting" and record.reason in PEOPLE
 
 
 async def _check_tenant(journal: "Journal", run_id: str, tenant: str) -> None:

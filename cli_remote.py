@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .cli_shared import ExitCode, guarded, print_json, use_utf8, while_read
+from .cli_shared import ExitCode, guarded, print_json, use_utf8
 
 if TYPE_CHECKING:
     from .api.models import Run, RunEvent
@@ -43,17 +43,18 @@ def ask(url: str | None, key: str | None, work: "Callable[[Client], Any]", *, pa
 
 def follow(client: "Client", run_id: str, as_json: bool, after: str = "") -> None:
     """Show a run until it has ended or waits for a person, and end the command as the run stands."""
+    from .client.runs import is_settled
+
     items: Iterator[Any] = client.events(run_id, after=after) if as_json else client.stream(run_id, after=after)
     view = _view(as_json)
-    show = while_read(_shower(view))
+    show = _shower(view)
     status = ""
     with view or nullcontext():
         for item in items:
             show(item)
-            if getattr(item, "type", "") == "run.waiting" and (run := client.get(run_id)).status == "waiting":
-                status = run.status
-                break
             status = getattr(item, "type", status).removeprefix("run.")
+            if status == "waiting" and is_settled(client.get(run_id)):
+                break
     raise typer.Exit(EXIT_CODES.get(status, ExitCode.FAILED))
 
 

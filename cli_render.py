@@ -178,7 +178,8 @@ class RunPrinter:
     def _waiting(self, event: ev.RunWaiting) -> None:
         self._is_held = False
         self._write(("waiting", "yellow"), f" for {event.reason}: {', '.join(event.call_ids)}")
-        self._write("    ", self._hints.get(event.reason, ""))
+        if hint := self._hints.get(event.reason):
+            self._write("    ", hint)
 
     def _end(self, status: str, reason: str, text: str) -> None:
         tokens = self._tokens.prompt + self._tokens.completion

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from ..inference.fake_server import FakeServer, Reply, Seen, completes, says
 from .served import Served, alive, environment, eventually, served
 
 AGENTS = """
+import os
 import time
 from pathlib import Path
 from loopwright import Agent, tool
@@ -29,7 +31,13 @@ def nap(gate: str) -> str:
         time.sleep(0.02)
     return "rested"
 
+@tool(effect="read", queue="heavy")
+def crunch(number: int) -> str:
+    "Crunch in a process of its own."
+    return f"crunched in {os.getpid()}"
+
 sleeper = Agent(name="sleeper", instructions="Sleep.", tools=[nap])
+cruncher = Agent(name="cruncher", instructions="Crunch.", tools=[crunch])
 """
 
 
@@ -38,7 +46,9 @@ def sleepy(seen: Seen) -> Reply:
     messages = seen.body["messages"]
     if messages[0]["role"] != "system":
         return completes("{}")
-    return says(call("nap", gate="gate")) if len(messages) == 2 else says(answer("awake"))
+    if len(messages) > 2:
+        return says(answer("awake"))
+    return says(call("crunch", number=4) if "crunch(" in messages[0]["content"] else call("nap", gate="gate"))
 
 
 @pytest.fixture
@@ -78,7 +88,7 @@ def test_one_command_is_a_whole_server_and_says_where_it_is(server: Served, fold
         "embedded",
         "1 process",
         "keys",
-        "submit sleeper",
+        "submit cruncher",
     ):
         assert piece in banner
     parts = server.children
@@ -90,7 +100,7 @@ def test_one_command_is_a_whole_server_and_says_where_it_is(server: Served, fold
 def test_readiness_and_checks_are_told_to_machines_as_json(folder: Path) -> None:
     with served(folder, ["agents.py"], "--json", "--workers", "0") as server:
         ready = json.loads(eventually(lambda: "".join(server.printed), "the line"))
-        assert (ready["event"], ready["agents"], ready["workers"]) == ("ready", ["sleeper"], 0)
+        assert (ready["event"], ready["agents"], ready["workers"]) == ("ready", ["cruncher", "sleeper"], 0)
         with Client(ready["url"]) as client:
             assert client.submit("sleeper", "x").status == "queued"
     ran = subprocess.run(
@@ -116,6 +126,32 @@ def test_a_server_with_keys_lets_nobody_in_without_one(folder: Path) -> None:
     with served(folder, ["agents.py"]) as again:
         assert again.url
         assert "needed for every request" in "".join(again.printed)
+
+
+def test_tools_of_a_queue_run_in_workers_of_their_own_and_following_waits_for_them(
+    server: Served, folder: Path
+) -> None:
+    assert server.url
+    command = [sys.executable, "-m", "loopwright.cli"]
+    following = subprocess.Popen(
+        [*command, "submit", "cruncher", "go", "--follow", "--url", server.url],
+        stdout=subprocess.PIPE, text=True, env=environment(),
+    )  # fmt: skip
+    with Client(server.url) as client:
+        eventually(lambda: [run for run in client.list(status="waiting") if run.reason == "tool"], "the call")
+    worker = subprocess.Popen(
+        [*command, "worker", "agents.py", "--queue", "heavy", "--pool", "prefork"],
+        cwd=folder, env=environment(), stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        printed, _ = following.communicate(timeout=60)
+        assert following.returncode == 0
+        crunched = int(re.findall(r"crunched in (\d+)", printed)[0])
+        assert crunched not in (worker.pid, server.child("worker"))
+    finally:
+        following.kill()
+        worker.terminate()
+        worker.wait(30)
 
 
 def listed(url: str, **variables: str) -> subprocess.CompletedProcess[str]:
