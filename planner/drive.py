@@ -14,7 +14,7 @@ from ..errors import AgentChanged, EndpointTimedOut, EndpointUnavailable, Journa
 from ..memory.journal.contract import Claim
 from . import events as ev
 from .blueprint import blueprint_of
-from .family import PARENT_ENDED, is_orphan, see_to_family
+from .family import PARENT_ENDED, is_orphan, see_to_awaited, see_to_family
 from .keeper import LeaseKeeper
 from .loop import CancelRequested, RunLoop, Surroundings
 from .state import RunState, fold, open_doubts
@@ -58,6 +58,7 @@ async def drive_claim(agent: "Agent[Any]", claim: Claim, around: Surroundings) -
         await see_to_family(loop)
     else:
         await around.journal.release(claim.lease, due_in_s=_due_in_s(loop))
+        await see_to_awaited(loop)
     return loop.state
 
 

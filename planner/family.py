@@ -54,6 +54,20 @@ async def see_to_family(loop: "RunLoop") -> None:
             await _wake(journal, above)
 
 
+async def see_to_awaited(loop: "RunLoop") -> None:
+    """Once a run sleeps: make it due if a run that it waits for has ended meanwhile, which nobody told it awake.
+
+    Whoever ends later sees the other: a child looks for a sleeping parent behind its end, a parent for children that
+    have ended behind its falling asleep.
+    """
+    journal = loop.around.journal
+    with contextlib.suppress(LoopwrightError):
+        for child in loop.state.awaited:
+            if (await journal.record(child)).status in ev.FINAL:
+                await _wake(journal, loop.lease.run_id)
+                return
+
+
 async def _wake(journal: Journal, run_id: str) -> None:
     give_up = time.monotonic() + WAKE_S
     while (await journal.record(run_id)).status == "waiting":

@@ -20,7 +20,7 @@ from .agents_under_test import lookup, make_agent
 class Family:
     """A boss who asks a clerk who may pay with approval only; a clock; and what was really paid."""
 
-    def __init__(self, *replies: Any, boss_tool: Any = None) -> None:
+    def __init__(self, *replies: Any, boss_tool: Any = None, also: Any = None) -> None:
         self.now_s = 1_000.0
         self.paid: list[int] = []
         self.journal = InMemoryJournal(clock=lambda: self.now_s)
@@ -33,7 +33,7 @@ class Family:
 
         self.clerk = make_agent(pay, name="clerk", description="Pays.", limits=Limits(deadline_s=60))
         asking = boss_tool(self.clerk) if boss_tool else self.clerk.as_tool()
-        self.boss = make_agent(asking, lookup, name="boss", limits=Limits(deadline_s=60))
+        self.boss = make_agent(asking, also(self) if also else lookup, name="boss", limits=Limits(deadline_s=60))
         self.first = asyncio.run(
             run_agent(self.boss, "t", endpoint=ScriptedEndpoint(replies), journal=self.journal, now_ms=self.now_ms)
         )
@@ -83,6 +83,28 @@ def test_a_child_that_another_process_sees_through_makes_its_parent_due() -> Non
     family.approve()
     assert asyncio.run(family.journal.due()) == [family.child]
     assert family.resume(family.clerk, family.child, answer("it is paid")).status == "succeeded"
+    assert asyncio.run(family.journal.due()) == [family.first.run_id]
+    result = family.resume(family.boss, family.first.run_id, answer("all done"))
+    assert (result.output, family.paid, result.state.losses) == ("all done", [3], 0)
+
+
+def test_a_child_that_ends_while_its_parent_is_still_awake_makes_it_due_once_it_sleeps() -> None:
+    """Its end found nobody asleep who could have been told."""
+
+    def meanwhile(family: Family) -> Any:
+        @tool(effect="read")
+        async def dawdle() -> str:
+            """Take until the child has waited, was approved, and has ended in another process."""
+            while not (asking := await family.journal.waiting("local")):
+                await asyncio.sleep(0)
+            await asyncio.to_thread(family.approve)
+            await asyncio.to_thread(family.resume, family.clerk, asking[0], answer("it is paid"))
+            return "here I am"
+
+        return dawdle
+
+    family = Family(calls(("clerk", {"task": "pay"}), ("dawdle", {})), PAY, also=meanwhile)
+    assert (family.first.status, family.status(family.child)) == ("waiting", ("succeeded", None))
     assert asyncio.run(family.journal.due()) == [family.first.run_id]
     result = family.resume(family.boss, family.first.run_id, answer("all done"))
     assert (result.output, family.paid, result.state.losses) == ("all done", [3], 0)
@@ -147,6 +169,7 @@ def test_inside_of_a_once_call_a_child_that_waits_has_no_answer() -> None:
     family = Family(call("ask", task="pay"), PAY, answer("no luck"), boss_tool=careful)
     assert family.first.status == "succeeded"
     assert "found no answer: waiting (approval)" in family.first.state.observed[0].calls[0].text
-    family.approve()
+    with pytest.raises(ApprovalVoid, match="end of the run"):
+        family.approve()
     assert family.resume(family.clerk, family.child).status == "cancelled"
     assert family.paid == []
