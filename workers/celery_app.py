@@ -7,13 +7,16 @@ cost is paid by the sweeper. What each option is there for stands in docs/worker
 
 import inspect
 import os
+import signal
 import socket
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from importlib.metadata import version
 from typing import Any, Literal
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from celery import Celery, signals
+from celery.app.trace import setup_worker_optimizations
 from celery.worker import state as worker_state
 from kombu.entity import Exchange, Queue
 
@@ -71,7 +74,7 @@ def make_app(
         _add_wake(app, wake)
     if tool is not None:
         _add_tool(app, tool)
-    app.task(name=ECHO)(_hear)
+    app.task(name=ECHO, shared=False)(_hear)
     app.finalize()
     return app
 
@@ -80,7 +83,7 @@ def _add_wake(app: App, look: Callable[[str], Awaitable[None]]) -> None:
     async def wake(run_id: str) -> None:
         await look(run_id)
 
-    app.task(name=WAKE)(wake)
+    app.task(name=WAKE, shared=False)(wake)
 
 
 def _add_tool(app: App, execute: Callable[[Any], Any]) -> None:
@@ -90,7 +93,7 @@ def _add_tool(app: App, execute: Callable[[Any], Any]) -> None:
     def tool_elsewhere(payload: Any) -> None:
         execute(payload)
 
-    app.task(name=TOOL)(tool_here if inspect.iscoroutinefunction(execute) else tool_elsewhere)
+    app.task(name=TOOL, shared=False)(tool_here if inspect.iscoroutinefunction(execute) else tool_elsewhere)
 
 
 async def _hear(token: str) -> None:
@@ -120,6 +123,7 @@ _OPTIONS: dict[str, Any] = {
     "worker_cancel_long_running_tasks_on_connection_loss": True,
     "worker_detect_quorum_queues": False,
     "worker_enable_remote_control": False,
+    "worker_lost_wait": 1.0,
     "worker_hijack_root_logger": False,
     "worker_redirect_stdouts": False,
     "broker_connection_retry": True,
@@ -164,6 +168,8 @@ class Messenger:
         self._slots = slots
         self._on_echo = on_echo
         signals.task_received.connect(self._received, weak=False)
+        if pool in ("threads", "solo"):  # their tracer looks for the current app; a child of prefork sets its own
+            setup_worker_optimizations(app, name)
         self._worker = app.WorkController(
             hostname=name, pool=pool, concurrency=slots, loglevel="WARNING", optimization="fair",
             ready_callback=lambda _consumer: on_ready(), without_gossip=True, without_mingle=True,
@@ -184,16 +190,17 @@ class Messenger:
         """Stop taking messages, and put one that is just arriving back. May be called from any thread."""
         self._in_hub(self._cancel)
 
-    def stop(self, *, now: bool = False) -> None:
-        """Let `run` return. May be called from any thread, also while Redis is away.
-
-        Args:
-            now: End the pool's processes too, instead of waiting for what they do.
-        """
-        if now:
-            worker_state.should_terminate = 0
+    def stop(self) -> None:
+        """Let `run` return. May be called from any thread, also while Redis is away."""
         worker_state.should_stop = 0
         self._in_hub(lambda: None)
+
+    def kill_children(self) -> None:
+        """Kill the processes of a prefork pool: Celery's own way takes seconds, and waits for what they do."""
+        processes = getattr(getattr(self._worker.pool, "_pool", None), "_pool", None) or ()
+        for each in list(processes):
+            with suppress(OSError):
+                os.kill(each.pid, signal.SIGKILL)
 
     def call_repeatedly(self, every_s: float, call: Callable[[], None]) -> None:
         """Call something in the main thread every so often. Only from there, once messages are taken."""

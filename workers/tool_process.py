@@ -49,8 +49,12 @@ def run_tool_worker(settings: "Settings", registry: "Registry", queue: str, pool
         process = ToolProcess(settings.model_copy(update={"redis_url": url}), registry, queue, pool)
         code = process.run()
     if process.is_deaf:
-        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - the same command anew
+        _start_anew()
     return code
+
+
+def _start_anew() -> None:
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - the same command
 
 
 class ToolProcess:
@@ -90,9 +94,21 @@ class ToolProcess:
             for each, handler in before.items():
                 signal.signal(each, handler)
             signal.setitimer(signal.ITIMER_REAL, 0)
+        self._leave()
+        return code
+
+    def _leave(self) -> None:
         with suppress(LoopwrightError):
             asyncio.run(self._with_client(lambda client: Presence(client).leave(self.name)))
-        return code
+
+    def _end_now(self) -> None:
+        """End the process with its children; calls that they make follow their effect, as after any crash."""
+        self._messenger.kill_children()
+        self._leave()
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        if self.is_deaf:
+            _start_anew()
+        os._exit(0)
 
     async def _check(self) -> None:
         """Refuse a Redis that cannot give what is asked for, before anything is forked."""
@@ -126,7 +142,7 @@ class ToolProcess:
             self._leave_at = now + self._settings.grace_s
             self._messenger.take_no_more()
         if self._signals > 1 or now >= self._leave_at:
-            self._messenger.stop(now=True)
+            self._end_now()
         elif not self._messenger.busy:
             self._messenger.stop()
 

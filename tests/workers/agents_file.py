@@ -56,4 +56,12 @@ def crunch(number: int) -> int:
     return number * number
 
 
-clerk = Agent(name="clerk", instructions="Answer.", tools=[lookup, pay, wait_for, kill, crunch])
+@tool(effect="keyed", queue="heavy", timeout_s=120)
+def grind(seconds: int) -> str:
+    """Compute for long."""
+    note(f"grind {seconds}")
+    time.sleep(seconds)
+    return "ground"
+
+
+clerk = Agent(name="clerk", instructions="Answer.", tools=[lookup, pay, wait_for, kill, crunch, grind])

@@ -148,6 +148,23 @@ def test_queued_tools_run_in_the_children_of_a_prefork_worker(red: RedisServer, 
         assert tools.wait(12) == 0
 
 
+def test_a_prefork_worker_ends_with_its_grace_period_whatever_its_children_do(red: RedisServer, tmp_path: Path) -> None:
+    async def go() -> None:
+        async with desk(red.url) as at:
+            await at.submit(task(["grind", {"seconds": 60}]))
+            eventually(lambda: open_shop.noted("grind") != [])
+            started = time.monotonic()
+            tools.send(signal.SIGTERM)
+            assert tools.wait(12) == 0
+            assert time.monotonic() - started <= 1 + 2
+
+    with shop(red.url, tmp_path) as open_shop:
+        tools = open_shop.start(queue="heavy", pool="prefork", slots=2, grace_s=1)
+        open_shop.start().ready()
+        tools.ready()
+        asyncio.run(go())
+
+
 def test_a_worker_loads_no_heavy_library() -> None:
     code = (
         "import sys, loopwright.workers.process, loopwright.workers.tool_process, loopwright.workers.quarantine,"
