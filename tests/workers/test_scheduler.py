@@ -18,7 +18,7 @@ from loopwright.memory.schedules import Due, Fired, Schedules
 from loopwright.memory.store import open_store
 from loopwright.planner.events import RunCreated
 from loopwright.settings import Settings
-from loopwright.workers.scheduler import request_of, run_scheduler, tick
+from loopwright.workers.scheduler import AT_ONCE, request_of, run_scheduler, tick
 
 from ..memory.support import eventually, in_loop
 from ..servers import RedisServer, redis_server
@@ -208,6 +208,22 @@ async def test_the_scheduler_runs_until_it_is_told_to_stop(redis: RedisServer, t
         task = asyncio.create_task(run_scheduler(*parts))
         await make(worker, minutes_ago(1))
         await eventually(lambda: worker.store.schedules.history("acme", "s1"))
+        stop.set()
+        await asyncio.wait_for(task, 5)
+
+
+@in_loop
+async def test_a_tenant_with_many_schedules_does_not_hold_up_those_of_others(
+    redis: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("loopwright.workers.scheduler.TICK_S", 3600.0)
+    async with working(redis, tmp_path) as worker:
+        for number in range(3 * AT_ONCE):
+            await make(worker, minutes_ago(2), f"s{number}")
+        await make(worker, minutes_ago(1), "last")
+        stop = asyncio.Event()
+        task = asyncio.create_task(run_scheduler(worker.store, worker.registry, worker.doorbell, worker.settings, stop))
+        await eventually(lambda: worker.store.schedules.history("acme", "last"))
         stop.set()
         await asyncio.wait_for(task, 5)
 
