@@ -99,19 +99,25 @@ class _Child:
     """One child process, started at first use and again after its death."""
 
     def __init__(self) -> None:
+        self._ending = asyncio.Lock()
         self._process: asyncio.subprocess.Process | None = None
         self._reader: asyncio.StreamReader
         self._writer: asyncio.StreamWriter | None = None
 
     async def drive(self, run_id: str, first_line: Callable[[], dict[str, Any]]) -> bool:
-        """Have a run driven; return whether the child survived it."""
-        if self._process is None:
-            await self._start(first_line())
-        await self._say({"do": run_id})
-        if await self._reader.readline():
-            return True
-        await self.end()
-        return False
+        """Have a run driven; return whether the child survived it. One that does not say so is ended: it may go on."""
+        if self._process is not None and (self._writer is None or self._process.returncode is not None):
+            await self.end()  # it died while it had nothing to do, or nobody saw its end through
+        is_done = False
+        try:
+            if self._process is None:
+                await self._start(first_line())
+            await self._say({"do": run_id})
+            is_done = bool(await self._reader.readline())
+        finally:
+            if not is_done:
+                await self.end()
+        return is_done
 
     def stop(self, now: bool) -> None:
         """Tell the child to let its run go."""
@@ -121,12 +127,15 @@ class _Child:
 
     async def end(self) -> None:
         """Hang up, wait for the child's end, and bring it about if need be."""
-        process, self._process = self._process, None
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
-        if process is None:
-            return
+        async with self._ending:
+            if self._writer is not None:
+                self._writer.close()
+                self._writer = None
+            if self._process is not None:
+                await self._wait_or_kill(self._process)
+                self._process = None
+
+    async def _wait_or_kill(self, process: asyncio.subprocess.Process) -> None:
         with contextlib.suppress(ProcessLookupError):
             try:
                 async with asyncio.timeout(END_S):

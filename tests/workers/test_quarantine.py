@@ -3,14 +3,18 @@
 import asyncio
 import os
 import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
 from loopwright.planner import events as ev
+from loopwright.settings import Settings
+from loopwright.workers.quarantine import Quarantine
 
 from ..servers import RedisServer
-from .support import Shop, desk, eventually, shop, task, types
+from .support import SOURCE, Shop, desk, eventually, shop, task, types
 
 
 async def keep_workers(open_shop: Shop, done: asyncio.Event, most: int) -> None:
@@ -131,6 +135,57 @@ def test_the_process_of_suspects_dies_with_its_worker(red: RedisServer, tmp_path
 
     with shop(red.url, tmp_path) as open_shop:
         asyncio.run(go())
+
+
+def test_a_run_that_its_worker_lets_go_of_is_handed_over_before_the_process_takes_another(
+    red: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise two suspects would share a process, and one would be blamed for the other."""
+
+    async def go(open_shop: Shop) -> None:
+        async with desk(red.url) as at, quarantine(open_shop) as alone:
+            first = await at.submit(task(["wait_for", {"name": "x"}]), ring=False)
+            driving = asyncio.create_task(alone.drive(first))
+            await at.until(first, lambda events: "call.intended" in types(events))
+            driving.cancel()
+            await asyncio.gather(driving, return_exceptions=True)
+            assert types(await at.events(first))[-1] == "run.released"
+            assert children_of(os.getpid()) == []
+            second = await at.submit(task(["lookup", {"key": "a"}]), ring=False)
+            await alone.drive(second)
+            assert "call.finished" in types(await at.events(second))
+
+    with shop(red.url, tmp_path) as open_shop:
+        monkeypatch.setenv("LOOPWRIGHT_TEST_LOG", str(open_shop.log))
+        asyncio.run(go(open_shop))
+
+
+def test_an_idle_process_that_dies_is_replaced(red: RedisServer, tmp_path: Path) -> None:
+    async def go(open_shop: Shop) -> None:
+        async with desk(red.url) as at, quarantine(open_shop) as alone:
+            for kill_it in (True, False):
+                run_id = await at.submit(task(["lookup", {"key": "a"}]), ring=False)
+                await alone.drive(run_id)
+                assert "call.finished" in types(await at.events(run_id))
+                (child,) = children_of(os.getpid())
+                if kill_it:
+                    os.kill(child, signal.SIGKILL)
+                    while children_of(os.getpid()) and not is_zombie(child):
+                        await asyncio.sleep(0.01)
+
+    with shop(red.url, tmp_path) as open_shop:
+        asyncio.run(go(open_shop))
+
+
+@asynccontextmanager
+async def quarantine(open_shop: Shop) -> AsyncIterator[Quarantine]:
+    """Yield the worker's side, with the shop's model."""
+    settings = Settings(redis_url=open_shop.url, model_url=open_shop.model.url, lease_s=2.0)
+    opened = Quarantine(settings, [str(SOURCE)], "worker")
+    try:
+        yield opened
+    finally:
+        await opened.aclose()
 
 
 async def die_twice(open_shop: Shop) -> None:
