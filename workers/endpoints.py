@@ -1,9 +1,10 @@
-"""The models of a worker process: one endpoint per model name, opened at first use, shared by all runs."""
+"""The models of a worker process: one endpoint per model name, opened at first use, shared by its runs."""
 
 import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..errors import EndpointError, EndpointRefused, EndpointUnavailable, LoopwrightError
@@ -16,9 +17,21 @@ if TYPE_CHECKING:
 
 Observe = Callable[[float], None]
 
+KEPT = 16
+"""Models that stay open while nobody asks them; each holds connections and most of a megabyte."""
+
+
+@dataclass(slots=True)
+class _Opened:
+    endpoint: Endpoint
+    stack: AsyncExitStack
+    users: int = 0
+
 
 class Endpoints:
     """Finds the endpoint of a run. Belongs to one event loop.
+
+    A model that nobody asks stays open for the next run, the `KEPT` used last do: whoever submits a run may name any.
 
     Args:
         settings: Where the model server is.
@@ -26,40 +39,70 @@ class Endpoints:
 
     def __init__(self, settings: "Settings") -> None:
         self._settings = settings
-        self._opened: dict[str | None, Endpoint] = {}
+        self._opened: dict[str | None, _Opened] = {}
         self._opening = asyncio.Lock()
-        self._stack = AsyncExitStack()
 
-    async def of(self, agent: "Agent[Any]", model: str | None) -> Endpoint:
-        """Return the model that a run asks: the one it names, else its agent's, else the settings'.
+    @asynccontextmanager
+    async def of(self, agent: "Agent[Any]", model: str | None) -> AsyncIterator[Endpoint]:
+        """Yield the model that a run asks: the one it names, else its agent's, else the settings'.
 
-        Never raises: one that cannot be opened fails when it is asked, as a model does that is away.
+        Raises nothing of its own: one that cannot be opened fails when it is asked, as a model does that is away.
         """
         if model is None and agent.model is not None and not isinstance(agent.model, str):
-            return agent.model
+            yield agent.model
+            return
+        name: Any = model or agent.model
+        opened: _Opened | None = None
         try:
-            return await self._get(model or agent.model)
+            opened = await self._take(name)
+            endpoint = opened.endpoint
         except LoopwrightError as exc:
-            return Closed(exc)
+            endpoint = Closed(exc)
+        try:
+            yield endpoint
+        finally:
+            if opened is not None:
+                await self._give_back(opened)
 
     @asynccontextmanager
     async def borrow(self, model: str) -> AsyncIterator[Endpoint]:
         """Yield the endpoint of a model by name; it stays open. Raises what `connect` raises."""
-        yield await self._get(model)
+        opened = await self._take(model)
+        try:
+            yield opened.endpoint
+        finally:
+            await self._give_back(opened)
+
+    @property
+    def open(self) -> int:
+        """How many models are open."""
+        return len(self._opened)
 
     async def aclose(self) -> None:
         """Close all endpoints."""
-        await self._stack.aclose()
+        while self._opened:
+            _, each = self._opened.popitem()
+            await each.stack.aclose()
 
-    async def _get(self, model: Any) -> Endpoint:
-        found = self._opened.get(model)
-        if found is None:
+    async def _take(self, model: str | None) -> _Opened:
+        if model not in self._opened:
             async with self._opening:
-                found = self._opened.get(model)
-                if found is None:
-                    found = await self._stack.enter_async_context(connect(model, self._settings))
-                    self._opened[model] = found
+                if model not in self._opened:
+                    stack = AsyncExitStack()
+                    endpoint = await stack.enter_async_context(connect(model, self._settings))
+                    self._opened[model] = _Opened(endpoint, stack)
+        found = self._opened[model] = self._opened.pop(model)  # the last one of the dict is the one used last
+        found.users += 1
         return found
+
+    async def _give_back(self, opened: _Opened) -> None:
+        opened.users -= 1
+        if len(self._opened) <= KEPT:
+            return
+        idle = [name for name, each in self._opened.items() if not each.users]
+        spare = [self._opened.pop(name) for name in idle[: max(0, len(idle) - KEPT)]]
+        for each in spare:
+            await each.stack.aclose()
 
 
 class Measured:

@@ -193,10 +193,10 @@ class Runner:
         if agent is None:
             state = await drive_stray(claim, self._surroundings(created, figures, Closed(RunBusy(why))), why)
         else:
-            model = await self._endpoints.of(agent, created.model)
-            around = self._surroundings(created, figures, Measured(model, figures.asked))
             try:
-                state = await drive_claim(agent, claim, around)
+                async with self._endpoints.of(agent, created.model) as model:
+                    around = self._surroundings(created, figures, Measured(model, figures.asked))
+                    state = await drive_claim(agent, claim, around)
             except asyncio.CancelledError:
                 self._doorbell.ring_soon(created.run_id, created.priority)
                 raise
