@@ -106,18 +106,27 @@ class _Child:
 
     async def drive(self, run_id: str, first_line: Callable[[], dict[str, Any]]) -> bool:
         """Have a run driven; return whether the child survived it. One that does not say so is ended: it may go on."""
-        if self._process is not None and (self._writer is None or self._process.returncode is not None):
-            await self.end()  # it died while it had nothing to do, or nobody saw its end through
         is_done = False
         try:
-            if self._process is None:
+            if not await self._takes(run_id):
+                await self.end()
                 await self._start(first_line())
-            await self._say({"do": run_id})
+                await self._say({"do": run_id})
             is_done = bool(await self._reader.readline())
         finally:
             if not is_done:
                 await self.end()
         return is_done
+
+    async def _takes(self, run_id: str) -> bool:
+        """Return whether there is a child that was told of the run; one may have died while it had nothing to do."""
+        if self._writer is None:
+            return False
+        try:
+            await self._say({"do": run_id})
+        except OSError:
+            return False
+        return True
 
     def stop(self, now: bool) -> None:
         """Tell the child to let its run go."""
