@@ -43,8 +43,6 @@ def ask(url: str | None, key: str | None, work: "Callable[[Client], Any]", *, pa
 
 def follow(client: "Client", run_id: str, as_json: bool, after: str = "") -> None:
     """Show a run until it has ended or waits for a person, and end the command as the run stands."""
-    from .client.runs import is_settled
-
     items: Iterator[Any] = client.events(run_id, after=after) if as_json else client.stream(run_id, after=after)
     view = _view(as_json)
     show = _shower(view)
@@ -53,9 +51,16 @@ def follow(client: "Client", run_id: str, as_json: bool, after: str = "") -> Non
         for item in items:
             show(item)
             status = getattr(item, "type", status).removeprefix("run.")
-            if status == "waiting" and is_settled(client.get(run_id)):
+            if status == "waiting" and _asks(client.get(run_id)):
                 break
     raise typer.Exit(EXIT_CODES.get(status, ExitCode.FAILED))
+
+
+def _asks(run: "Run") -> bool:
+    """Return whether a run still waits for a person."""
+    from .client.runs import is_settled
+
+    return run.status == "waiting" and is_settled(run)
 
 
 def show_events(events: "Iterator[RunEvent]", as_json: bool) -> None:

@@ -82,6 +82,19 @@ SERVER_HINTS = {
 """What a person can do about a run of a server that waits."""
 
 
+RELEASES = {
+    "drain": "because its worker stops",
+    "interrupted": "because its worker stops",
+    "model_unavailable": "until the model server is back",
+    "agent_missing": "to a worker that knows the agent",
+    "suspect": "to a process of its own",
+}
+"""Why a worker gave a run back, in words."""
+
+SILENT = frozenset({"answered", "child_ended", "stepped"})
+"""Reasons to give a run back that nobody needs to hear of: it goes on at once."""
+
+
 class RunPrinter:
     """Turns events into styled lines.
 
@@ -102,6 +115,7 @@ class RunPrinter:
             "run.created": self._created,
             "run.claimed": self._claimed,
             "run.released": self._released,
+            "call.reviewed": self._reviewed,
             "step.decided": self._decided,
             "step.rejected": self._rejected,
             "turn.taken": self._turn,
@@ -139,9 +153,17 @@ class RunPrinter:
 
     def _released(self, event: ev.RunReleased) -> None:
         self._is_held = False
-        self._write(
-            "    ", ("handed over", "yellow"), f" {event.reason}", f": {clip(event.detail)}" if event.detail else ""
-        )
+        if event.reason in SILENT:
+            return
+        told = RELEASES.get(event.reason, event.reason)
+        self._write("    ", ("handed over", "yellow"), f" {told}", f": {clip(event.detail)}" if event.detail else "")
+
+    def _reviewed(self, event: ev.CallReviewed) -> None:
+        name = self._calls[event.call_id].tool if event.call_id in self._calls else event.call_id
+        mark = ("approved", "green") if event.approved else ("refused", "red")
+        said = f" by {event.by}" if event.by else ""
+        edited = f" with {clip(event.arguments)}" if event.arguments is not None else ""
+        self._write("    ", mark, " ", (name, "cyan"), said, edited, f": {clip(event.note)}" if event.note else "")
 
     def _decided(self, event: ev.StepDecided) -> None:
         self._count(event.tokens)

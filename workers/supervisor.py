@@ -122,7 +122,8 @@ class Supervisor:
                 for line in child.held:
                     self._hear(child.name, line)
             pause = pauses.after(child.lived_s)
-            self._say(f"{child.name} {how_it_ended(code)}; it is started again in {pause:g} s")
+            runs = f"; its runs go on within {self._settings.lease_s:g} s" if child in self._workers else ""
+            self._say(f"{child.name} {how_it_ended(code)}; it is started again in {pause:g} s{runs}")
             await asyncio.sleep(pause)
 
     def _give_up(self, child: Child, code: int) -> None:

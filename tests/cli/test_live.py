@@ -103,11 +103,19 @@ def test_a_lost_worker_is_told_and_an_ordinary_claim_is_not() -> None:
     first, second, third = (ev.RunClaimed(epoch, f"w{epoch}") for epoch in (1, 2, 3))
     assert printed(first) == ""
     assert "worker lost w2 carries on, attempt 2" in printed(first, second)
-    drained = printed(first, ev.RunReleased("drain", "the worker stops"), second)
-    assert "handed over drain: the worker stops" in drained
+    drained = printed(first, ev.RunReleased("drain", "soon"), second)
+    assert "handed over because its worker stops: soon" in drained
     assert "worker lost" not in drained
     assert "worker lost" not in printed(first, ev.RunWaiting("approval", ("1.1",)), second)
     assert printed(first, second, third).count("worker lost") == 2
+
+
+def test_a_decision_is_told_and_handing_a_run_back_after_it_is_not() -> None:
+    edited = ev.CallReviewed("1.2", True, by="ada", arguments='{"amount":2}')
+    told = printed(DECIDED, edited, ev.RunReleased("answered"))
+    assert told.splitlines()[-1] == '    approved pay�[31m by ada with {"amount":2}'
+    refused = printed(ev.CallReviewed("1.2", False, by="ada", note="too much"))
+    assert refused == "    refused 1.2 by ada: too much"
 
 
 def test_what_to_do_about_a_wait_depends_on_where_the_run_is() -> None:

@@ -63,6 +63,8 @@ def test_further_lines_cannot_pass_for_lines_of_ours() -> None:
         lambda text: ev.TurnTaken("plan", "", text),
         lambda text: ev.CallFinished(text, text, text, error=text),
         lambda text: ev.CallInDoubt("1.1", text, text),
+        lambda text: ev.CallReviewed(text, True, by=text, note=text, arguments=text),
+        lambda text: ev.RunReleased(text, text),
         lambda text: ev.Noticed("loop", text),
         lambda text: ev.BudgetReached(text, text),
         lambda text: ev.RunWaiting("approval", (text,)),
