@@ -4,6 +4,7 @@ The journal has connections of its own (`journal/`): its commands wait out an ou
 keys, limits, metrics, schedules) asks once and says within four seconds that Redis is away.
 """
 
+import asyncio
 from types import TracebackType
 
 from redis.asyncio import BlockingConnectionPool, Redis
@@ -51,16 +52,21 @@ class translated:
         StoreFull: Redis is out of memory.
         SettingsInvalid: It refuses the password.
         JournalUnavailable: Anything else, such as no answer in time.
+        CancelledError: The task was cancelled meanwhile; redis-py swallows that while it connects.
     """
 
-    __slots__ = ()
+    __slots__ = ("_cancellations",)
 
     async def __aenter__(self) -> None:
-        return None
+        task = asyncio.current_task()
+        self._cancellations = task.cancelling() if task else 0
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        task = asyncio.current_task()
+        if task and task.cancelling() > self._cancellations and not isinstance(error, asyncio.CancelledError):
+            raise asyncio.CancelledError
         if isinstance(error, RedisError | OSError):
             raise translation_of(error) from error
 

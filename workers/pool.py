@@ -20,7 +20,6 @@ from functools import partial
 from typing import Any, TypeVar
 
 import structlog
-from billiard.einfo import ExceptionInfo
 from celery.concurrency.base import BasePool
 
 from ..tools.threads import pool as threads
@@ -70,6 +69,7 @@ class LoopThread:
 class _Job:
     """A Celery task on its way: Celery's callback, and the task of our loop once there is one."""
 
+    name: str
     work: Callable[[], Coroutine[Any, Any, Any]]
     done: Callable[[Any], None]
     timeout_s: float | None
@@ -120,10 +120,10 @@ class AioPool(BasePool):  # type: ignore[misc]
         task = self.app.tasks[args[0]]
         if inspect.iscoroutinefunction(task.run):
             request = args[2]
-            work = partial(_awaited, task.run, request["args"], request["kwargs"])
+            work = partial(task.run, *request["args"], **request["kwargs"])
         else:
             work = partial(_in_thread, target, args, {**(kwargs or {}), "app": self.app})
-        self._jobs[number] = job = _Job(work, callback, timeout)
+        self._jobs[number] = job = _Job(task.name, work, callback, timeout)
         self._thread.loop.call_soon_threadsafe(self._begin, number, job)
 
     def terminate_job(self, pid: int, signal: Any = None) -> None:
@@ -145,16 +145,16 @@ class AioPool(BasePool):  # type: ignore[misc]
         job.task = asyncio.get_running_loop().create_task(self._run(number, job))
 
     async def _run(self, number: int, job: _Job) -> None:
-        outcome: Any = (0, None, 0.0)
         try:
             async with asyncio.timeout(job.timeout_s):
-                outcome = await job.work()
+                await job.work()
         except asyncio.CancelledError:
             pass  # by terminate_job or by the end of the pool: the Celery task is over, its worker goes on
-        except BaseException:  # the outermost border: Celery logs it
-            outcome = (1, ExceptionInfo(), time.monotonic() - job.started)
+        except BaseException as exc:  # the outermost border: whatever a task raises, its worker goes on
+            _log.error("celery_task_failed", task=job.name, kind=type(exc).__name__, exc_info=exc)
         finally:
             del self._jobs[number]
+            outcome = (0, None, time.monotonic() - job.started)  # Celery would end the worker for some errors
             if self._hub is None:
                 job.done(outcome)
             else:
@@ -170,15 +170,9 @@ class AioPool(BasePool):  # type: ignore[misc]
             self._cancel(number)
 
 
-async def _awaited(run: Any, args: Any, kwargs: Any) -> tuple[int, None, float]:
-    started = time.monotonic()
-    await run(*args, **kwargs)
-    return 0, None, time.monotonic() - started
-
-
-async def _in_thread(target: Any, args: Any, kwargs: Any) -> Any:
-    """Run a plain Celery task as any other pool would: its tracer returns (failed, result or error, seconds)."""
-    return await threads().submit(partial(target, *args, **kwargs)).result()
+async def _in_thread(target: Any, args: Any, kwargs: Any) -> None:
+    """Run a plain Celery task as any other pool would; its tracer logs what goes wrong."""
+    await threads().submit(partial(target, *args, **kwargs)).result()
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:
