@@ -127,7 +127,7 @@ class Deployment:
     def start_worker(self, slots: int) -> Process:
         """Start one worker process."""
         command = [sys.executable, "-m", "loopwright.cli", "worker", str(AGENT)]
-        return self.start(command, r"worker ready", self.env | {"LOOPWRIGHT_SLOTS": str(slots)})
+        return self.start(command, r"worker \S+ ready", self.env | {"LOOPWRIGHT_SLOTS": str(slots)})
 
     def redis(self, *command: str) -> bytes:
         """Ask Redis something; the raw reply."""

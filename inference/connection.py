@@ -8,6 +8,7 @@ import httpx2
 
 from ..errors import EndpointError, EndpointTimedOut, EndpointUnavailable, Misuse, SettingsInvalid
 from .faults import CLIENT_ERRORS, from_exception, from_status
+from .spread import SpreadTransport, is_proxied
 
 ERROR_PAGE_BYTES = 65_536
 """Most bytes of an error page that are read."""
@@ -137,7 +138,8 @@ class Connection:
             raise Misuse(f"endpoint {self._name} is closed")
         if self._client is None:
             limits = httpx2.Limits(max_connections=None, max_keepalive_connections=self._keep)
-            self._client = httpx2.AsyncClient(transport=self._transport, limits=limits)
+            transport = self._transport or (None if is_proxied(self._url) else SpreadTransport(self._keep))
+            self._client = httpx2.AsyncClient(transport=transport, limits=limits)
         return self._client
 
 
