@@ -164,15 +164,17 @@ local function leave(tenant, name, id, said, output)
   end
   return at_once and heir
 end
-local function turned(key, id, before, status, last)
-  -- The run waits (for a person: it is listed), waits no more, or has ended. -> the run whose turn has come.
+local function turned(key, id, before, asked, status, last)
+  -- The run waits (for a person: it is listed), waits no more, or has ended. `before` and `asked` are the status and
+  -- the reason until now: who only looked whether the person has answered tells nobody. -> the run whose turn has come.
   local of = redis.call('HMGET', key, 'tenant', 'created', 'webhook', 'thread', 'said', 'reason')
-  if status == 'waiting' and (of[6] == 'approval' or of[6] == 'in_doubt') then
+  local asks = status == 'waiting' and (of[6] == 'approval' or of[6] == 'in_doubt')
+  if asks then
     redis.call('ZADD', tag .. 'waiting:' .. of[1], of[2], id)
   elseif before == 'waiting' then
     redis.call('ZREM', tag .. 'waiting:' .. of[1], id)
   end
-  if of[3] and (status == 'waiting' or final[status]) then
+  if of[3] and (final[status] or asks and (before ~= 'waiting' or asked ~= of[6])) then
     redis.call('XADD', tag .. 'outbox', '*', 'run', id, 'tenant', of[1], 'status', status, 'reason', of[6] or '',
       'url', of[3], 'at', digits(now))
   end
@@ -193,7 +195,7 @@ while at <= #text do
   local id, epoch, token, seq, ttl, events, artifacts, step, status, reason =
     string.match(line(), '^(%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (.*)$')
   local key = tag .. 'run:' .. id
-  local had = redis.call('HMGET', key, 'epoch', 'token', 'seq', 'status', 'cancel')
+  local had = redis.call('HMGET', key, 'epoch', 'token', 'seq', 'status', 'cancel', 'reason')
   local held = had[1] == epoch and had[2] == token
   local ended = final[had[4]]
   local ahead = held and seq - had[3]
@@ -232,7 +234,7 @@ while at <= #text do
     end
     redis.call('HSET', key, unpack(change))
     if fresh and status ~= '-' and (ended or status == 'waiting' or had[4] == 'waiting') then
-      heir = turned(key, id, had[4], status, last)
+      heir = turned(key, id, had[4], had[6], status, last)
     end
   end
   local answer = held and '.' .. (had[5] or '') or '!'

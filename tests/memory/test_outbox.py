@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,10 +11,12 @@ import pytest
 from loopwright.errors import JournalUnavailable
 from loopwright.memory.client import make_client
 from loopwright.memory.journal.ids import new_run_id, shard_of_tenant
+from loopwright.memory.journal.redis import RedisJournal
 from loopwright.memory.outbox import Delivery, Outbox
+from loopwright.planner.events import RunResumed, RunWaiting
 
 from ..servers import RedisServer
-from .support import eventually, in_loop
+from .support import TTL_S, created, eventually, finish, in_loop
 
 
 @pytest.fixture
@@ -77,6 +80,31 @@ async def test_the_events_of_a_run_come_one_by_one_in_order(redis: RedisServer) 
                 await outbox.sent(each)
         assert [status for name, status in seen if name == run] == ["waiting", "waiting", "succeeded"]
         assert [status for name, status in seen if name == other] == ["failed"]
+
+
+@in_loop
+async def test_a_run_tells_its_end_and_when_it_begins_to_wait_for_a_person_and_nothing_else(redis: RedisServer) -> None:
+    """Neither waits for tools nor looks at a run whose question is still open."""
+    journal = RedisJournal(redis.url)
+    async with opened(redis) as (outbox, _):
+        run = replace(created(), webhook="https://a.example/")
+        await journal.create(run)
+        for reasons in (("tool",), ("approval",), ("approval",), ("in_doubt", "approval"), ("tool", "in_doubt")):
+            lease = (await journal.claim(run.run_id, "worker", ttl_s=TTL_S)).lease
+            for reason in reasons:
+                journal.append(lease, RunResumed(), RunWaiting(reason))
+                await journal.barrier(lease)
+            await journal.release(lease)
+        lease = (await journal.claim(run.run_id, "worker", ttl_s=TTL_S)).lease
+        journal.append(lease, RunResumed())
+        await finish(journal, lease)
+        seen = []
+        while taken := await outbox.take(10):
+            seen += [(each.status, each.reason) for each in taken]
+            await outbox.sent(taken[0])
+    await journal.aclose()
+    asked = [("waiting", reason) for reason in ("approval", "in_doubt", "approval", "in_doubt")]
+    assert seen == [*asked, ("succeeded", "")]
 
 
 @in_loop
