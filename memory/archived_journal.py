@@ -5,7 +5,18 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from ..errors import RunNotFound
 from ..planner.events import Event, Overlap, Priority, RunCreated, Status
 from .archive import Archive
-from .journal.contract import Claim, Created, Durability, Idempotency, Journal, Lease, RunRecord, Snapshot, Stored
+from .journal.contract import (
+    Claim,
+    Created,
+    Durability,
+    Idempotency,
+    Journal,
+    Lease,
+    RunPage,
+    RunRecord,
+    Snapshot,
+    Stored,
+)
 from .journal.ids import parse_event_id
 
 
@@ -54,10 +65,10 @@ class ArchivedJournal:
         except RunNotFound:
             return (await self.archive.read(run_id)).record
 
-    async def snapshot(self, run_id: str) -> Snapshot:
+    async def snapshot(self, run_id: str, *, artifacts: bool = True) -> Snapshot:
         """Copy a run; see `Journal.snapshot`."""
         try:
-            return await self.journal.snapshot(run_id)
+            return await self.journal.snapshot(run_id, artifacts=artifacts)
         except RunNotFound:
             return await self._archived(run_id)
 
@@ -130,6 +141,12 @@ class ArchivedJournal:
     ) -> list[RunRecord]:
         """List a tenant's runs; see `Journal.runs`. Archived ones are listed as long as their summaries stay."""
         return await self.journal.runs(tenant, status=status, agent=agent, before=before, limit=limit)
+
+    async def page(
+        self, tenant: str, *, status: Status | None = None, agent: str | None = None, before: str = "", limit: int = 50
+    ) -> RunPage:
+        """List some of a tenant's runs; see `Journal.page`."""
+        return await self.journal.page(tenant, status=status, agent=agent, before=before, limit=limit)
 
     async def due(self, *, limit: int = 100) -> list[str]:
         """Return due runs; see `Journal.due`."""

@@ -118,6 +118,17 @@ class Snapshot:
     artifacts: Mapping[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class RunPage:
+    """Some of a list of runs; `next` is the run id to go on behind, empty at the end of the list.
+
+    A page may be short, or empty, and still not be the last: only so many runs are looked at for it.
+    """
+
+    records: list[RunRecord]
+    next: str
+
+
 class Journal(Protocol):
     """Where runs are written down. Implementations: in memory, Redis."""
 
@@ -228,15 +239,21 @@ class Journal(Protocol):
     async def runs(
         self, tenant: str, *, status: Status | None = None, agent: str | None = None, before: str = "", limit: int = 50
     ) -> list[RunRecord]:
-        """Return a tenant's runs, newest first, from behind the run id `before`."""
+        """Return a tenant's runs, newest first, from behind the run id `before`, however many there are to look at."""
+        ...
+
+    async def page(
+        self, tenant: str, *, status: Status | None = None, agent: str | None = None, before: str = "", limit: int = 50
+    ) -> RunPage:
+        """Return what `runs` returns at a bounded cost: at most 2,000 runs are looked at."""
         ...
 
     async def artifact(self, run_id: str, artifact_id: str) -> str | None:
         """Return a stored artifact of the run, or `None`."""
         ...
 
-    async def snapshot(self, run_id: str) -> Snapshot:
-        """Return summary, events and artifacts as they were at one moment. Raises RunNotFound."""
+    async def snapshot(self, run_id: str, *, artifacts: bool = True) -> Snapshot:
+        """Return summary, events and (unless left out) artifacts as they were at one moment. Raises RunNotFound."""
         ...
 
     async def request_cancel(self, run_id: str, reason: str) -> None:

@@ -22,7 +22,7 @@ from ...planner.events import (
     RunSucceeded,
     Status,
 )
-from .contract import BEHIND, HELD, Claim, Created, Durability, Idempotency, Lease, RunRecord, Snapshot, Stored
+from .contract import BEHIND, HELD, Claim, Created, Durability, Idempotency, Lease, RunPage, RunRecord, Snapshot, Stored
 from .ids import created_ms_of, parse_event_id
 from .summary import cancel_reason, change_of
 from .turns import Turns, said_of, takes_thread
@@ -198,15 +198,22 @@ class InMemoryJournal:
         found = (r for r in mine if status in (None, r.status) and agent in (None, r.created.agent))
         return [_record(run) for run, _ in zip(found, range(limit), strict=False)]
 
+    async def page(
+        self, tenant: str, *, status: Status | None = None, agent: str | None = None, before: str = "", limit: int = 50
+    ) -> RunPage:
+        """List a tenant's runs; see `Journal.page`. Here it looks at all of them."""
+        found = await self.runs(tenant, status=status, agent=agent, before=before, limit=limit + 1)
+        return RunPage(found[:limit], found[limit - 1].run_id if len(found) > limit else "")
+
     async def artifact(self, run_id: str, artifact_id: str) -> str | None:
         """Return an artifact; see `Journal.artifact`."""
         run = self._runs.get(run_id)
         return run.artifacts.get(artifact_id) if run else None
 
-    async def snapshot(self, run_id: str) -> Snapshot:
+    async def snapshot(self, run_id: str, *, artifacts: bool = True) -> Snapshot:
         """Copy a run; see `Journal.snapshot`."""
         run = self._find(run_id, with_events=True)
-        return Snapshot(_record(run), tuple(self._slice(run, "", None)), dict(run.artifacts))
+        return Snapshot(_record(run), tuple(self._slice(run, "", None)), dict(run.artifacts) if artifacts else {})
 
     async def request_cancel(self, run_id: str, reason: str) -> None:
         """Ask the owner to stop; the first request's reason stays. See `Journal.request_cancel`."""

@@ -5,7 +5,7 @@ from typing import Any, Protocol, cast
 
 from ...planner.events import Priority, Status
 from . import scripts
-from .contract import RunRecord
+from .contract import RunPage, RunRecord
 from .ids import SHARDS, created_ms_of, shard_of_tenant
 from .rows import record_of
 from .wire import Command
@@ -15,6 +15,9 @@ PUSH_BACK_MS = 5_000
 
 _SCAN = 500
 """How many runs one list script looks at."""
+
+_SCRIPTS = 4
+"""How many list scripts one page may cost."""
 
 
 class Run(Protocol):
@@ -42,18 +45,28 @@ class Lists:
         self, tenant: str, status: Status | None, agent: str | None, before: str, limit: int
     ) -> list[RunRecord]:
         """See `Journal.runs`."""
-        key = scripts.runs_key(shard_of_tenant(tenant), tenant)
         found: list[RunRecord] = []
-        cursor = before
         while len(found) < limit:
-            since = created_ms_of(cursor) if cursor else 0
-            arguments = (cursor, since, limit - len(found), _SCAN, status or "", agent or "")
-            (reply,) = await self._read([("EVALSHA", scripts.LIST.sha, 1, key, *arguments)])
-            found += [record_of(run_id.decode(), row) for run_id, row in reply[1]]
-            cursor = reply[0].decode()
-            if not cursor:
+            page = await self.page(tenant, status, agent, before, limit - len(found))
+            found += page.records
+            before = page.next
+            if not before:
                 break
         return found
+
+    async def page(self, tenant: str, status: Status | None, agent: str | None, before: str, limit: int) -> RunPage:
+        """See `Journal.page`."""
+        key = scripts.runs_key(shard_of_tenant(tenant), tenant)
+        found: list[RunRecord] = []
+        for _ in range(_SCRIPTS):
+            since = created_ms_of(before) if before else 0
+            arguments = (before, since, limit - len(found), _SCAN, status or "", agent or "")
+            (reply,) = await self._read([("EVALSHA", scripts.LIST.sha, 1, key, *arguments)])
+            found += [record_of(run_id.decode(), row) for run_id, row in reply[1]]
+            before = reply[0].decode()
+            if not before or len(found) >= limit:
+                break
+        return RunPage(found, before)
 
     async def waiting(self, tenant: str, before: str, limit: int) -> list[str]:
         """See `Journal.waiting`."""

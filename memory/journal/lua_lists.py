@@ -53,11 +53,12 @@ return redis.call('ZREVRANGE', KEYS[1], start, start + ARGV[3] - 1)
 """
 
 SNAPSHOT = """
--- KEYS run, journal, artifacts. -> [fields as in LIST, events, artifacts], or nil where there are none. Reads only.
+-- KEYS run, journal, artifacts (left out: none are wanted). -> [fields as in LIST, events, artifacts], or nil where
+-- there are none. Reads only.
 local row = redis.call('HMGET', KEYS[1], 'tenant', 'agent', 'status', 'reason', 'epoch', 'step', 'created', 'updated',
   'archived')
 if not row[1] or row[9] then return nil end
-return {row, redis.call('XRANGE', KEYS[2], '-', '+'), redis.call('HGETALL', KEYS[3])}
+return {row, redis.call('XRANGE', KEYS[2], '-', '+'), KEYS[3] and redis.call('HGETALL', KEYS[3]) or {}}
 """
 
 DELETE = """

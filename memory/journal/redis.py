@@ -18,7 +18,7 @@ from redis.exceptions import RedisError
 from ...errors import Fenced, JournalUnavailable, Misuse, RunBusy, RunNotFound, SettingsInvalid
 from ...planner.events import FINAL, Event, FinalEvent, Overlap, Priority, RunClaimed, RunCreated, Status, encode
 from . import scripts
-from .contract import BEHIND, HELD, Claim, Created, Durability, Idempotency, Lease, RunRecord, Snapshot, Stored
+from .contract import BEHIND, HELD, Claim, Created, Durability, Idempotency, Lease, RunPage, RunRecord, Snapshot, Stored
 from .creating import arguments_of, created_of, names_of
 from .follow import BLOCK_MS, Entry, Follower, SharedReader, entry_of, order_of
 from .group_commit import GroupCommit
@@ -236,6 +236,12 @@ class RedisJournal:
         """List a tenant's runs; see `Journal.runs`."""
         return await self._lists.runs(tenant, status, agent, before, limit)
 
+    async def page(
+        self, tenant: str, *, status: Status | None = None, agent: str | None = None, before: str = "", limit: int = 50
+    ) -> RunPage:
+        """List some of a tenant's runs; see `Journal.page`."""
+        return await self._lists.page(tenant, status, agent, before, limit)
+
     async def artifact(self, run_id: str, artifact_id: str) -> str | None:
         """Return an artifact; see `Journal.artifact`."""
         try:
@@ -243,17 +249,17 @@ class RedisJournal:
         except RunNotFound:
             return None
 
-    async def snapshot(self, run_id: str) -> Snapshot:
+    async def snapshot(self, run_id: str, *, artifacts: bool = True) -> Snapshot:
         """Copy a run; see `Journal.snapshot`."""
         keys = keys_of(run_id)
-        names = (keys.run, keys.journal, keys.artifacts)
+        names = (keys.run, keys.journal, *((keys.artifacts,) if artifacts else ()))
         reply = await self._read("EVALSHA", scripts.SNAPSHOT.sha, len(names), *names)
         if reply is None:
             raise RunNotFound(run_id=run_id)
         row, entries, pieces = reply
         texts = [each.decode() for each in pieces]
-        artifacts = dict(zip(texts[::2], texts[1::2], strict=True))
-        return Snapshot(record_of(run_id, row), tuple(stored_of(entry_of(each)) for each in entries), artifacts)
+        full = dict(zip(texts[::2], texts[1::2], strict=True))
+        return Snapshot(record_of(run_id, row), tuple(stored_of(entry_of(each)) for each in entries), full)
 
     async def request_cancel(self, run_id: str, reason: str) -> None:
         """Ask the owner to stop; the first request's reason stays. See `Journal.request_cancel`."""

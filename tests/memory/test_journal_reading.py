@@ -105,3 +105,47 @@ async def test_many_followers_of_many_runs_each_see_their_own(backend: Backend) 
         assert [each.event for each in view[2:]] == [step(1, run_id), DONE]
     await journal.aclose()
     await watcher.aclose()
+
+
+@in_loop
+async def test_a_page_of_a_list_looks_at_no_more_than_it_may_and_leads_on(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("loopwright.memory.journal.lists._SCAN", 3)
+    monkeypatch.setattr("loopwright.memory.journal.lists._SCRIPTS", 2)
+    journal = backend.open()
+    names = []
+    for number in range(20):
+        first = created(agent="rare" if number in (2, 9) else "clerk")
+        await journal.create(first)
+        names.append(first.run_id)
+    newest_first = [each.run_id for each in await journal.runs("acme", limit=100)]
+    assert sorted(newest_first) == sorted(names)
+    found, pages, before = [], 0, ""
+    while pages == 0 or before:
+        page = await journal.page("acme", agent="rare", before=before, limit=5)
+        found += [each.run_id for each in page.records]
+        before, pages = page.next, pages + 1
+        assert pages < 10
+    assert sorted(found) == sorted([names[2], names[9]])
+    if backend.name != "memory":
+        assert pages > 1
+    through: list[str] = []
+    while not through or before:
+        page = await journal.page("acme", before=before, limit=4)
+        through += [each.run_id for each in page.records]
+        before = page.next
+    assert through == newest_first
+    await journal.aclose()
+
+
+@in_loop
+async def test_a_snapshot_can_leave_the_artifacts_out(backend: Backend) -> None:
+    journal = backend.open()
+    lease = (await claimed(journal)).lease
+    journal.append(lease, step(1), artifacts={"1.1": "text"})
+    await finish(journal, lease)
+    whole, part = await journal.snapshot(lease.run_id), await journal.snapshot(lease.run_id, artifacts=False)
+    assert (whole.artifacts, part.artifacts) == ({"1.1": "text"}, {})
+    assert (whole.record, whole.events) == (part.record, part.events)
+    await journal.aclose()
