@@ -7,7 +7,6 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.routing import Match
 from starlette.types import Receive, Scope, Send
 
 from .. import errors as er
@@ -101,13 +100,20 @@ async def _on_http(request: Request, exc: Exception) -> Response:
 
 
 def _allowed(request: Request) -> str:
-    """Return the methods that any route has at this path."""
-    found: set[str] = set()
-    for method in ("GET", "POST", "PUT", "PATCH", "DELETE"):
-        scope = {**request.scope, "method": method}
-        if any(route.matches(dict(scope))[0] is Match.FULL for route in request.app.router.routes):
-            found.add(method)
-    return ", ".join(sorted(found))
+    """Return the methods that this path has. One without parameters stands before those that merely match it."""
+    path = request.url.path
+    described: dict[str, Any] = request.app.openapi()["paths"]
+    found = (
+        [described[path]]
+        if path in described
+        else [methods for template, methods in described.items() if _fits(template, path)]
+    )
+    return ", ".join(sorted({method.upper() for methods in found for method in methods})) or "GET"
+
+
+def _fits(template: str, path: str) -> bool:
+    wanted, parts = template.split("/"), path.split("/")
+    return len(wanted) == len(parts) and all(w == p or w[:1] == "{" for w, p in zip(wanted, parts, strict=True))
 
 
 _HANDLERS: dict[type[Exception], Any] = {

@@ -1,6 +1,7 @@
 """One run's events on their way to all who watch it in this process, and each client's end of that way."""
 
 import asyncio
+import random
 import time
 from collections.abc import Callable
 from contextlib import aclosing
@@ -9,7 +10,7 @@ from typing import Any, cast, get_args
 import structlog
 from starlette.types import Send
 
-from ..errors import LoopwrightError
+from ..errors import JournalUnavailable, LoopwrightError
 from ..memory.journal.contract import Journal, Stored
 from ..memory.journal.ids import parse_event_id
 from ..memory.live import LiveFeed
@@ -26,6 +27,9 @@ MAX_PENDING_DELTAS = 16_384
 
 STALL_S = 30.0
 """Seconds after which a client that takes nothing is cut off."""
+
+PATIENCE_S = 60.0
+"""For how long streams stay open while the journal is away, in seconds; then clients may look elsewhere."""
 
 PAGE = 200
 """Events read from the journal at once."""
@@ -220,29 +224,44 @@ class Channel:
         return not self.streams
 
     async def read(self, position: Position) -> list[Stored]:
-        """Return some of the stored events behind a position."""
-        after = "{}-{}".format(*position) if position != (0, 0) else ""
-        return await self._journal.read(self.run_id, after=after, limit=PAGE)
+        """Return some of the stored events behind a position; wait while the journal is away, up to `PATIENCE_S`."""
+        patience = Patience()
+        while True:
+            try:
+                return await self._journal.read(self.run_id, after=_id_of(position), limit=PAGE)
+            except JournalUnavailable as exc:
+                await patience.wait(exc)
 
     def holds(self, position: Position) -> bool:
         """Return whether all events behind this position come through the channel; the first to ask starts it."""
         if self._task is None or self._task.done():
             self._position = position
-            after = "{}-{}".format(*position) if position != (0, 0) else ""
-            self._task = asyncio.get_running_loop().create_task(self._follow(after), name="channel")
+            self._task = asyncio.get_running_loop().create_task(self._run(), name="channel")
         return self._position <= position
 
-    async def _follow(self, after: str) -> None:
+    async def _run(self) -> None:
+        """Hand out events until the last one, whatever the journal goes through meanwhile, up to `PATIENCE_S`."""
+        patience = Patience()
         try:
-            async with aclosing(cast(Any, self._journal.follow(self.run_id, after=after))) as events:
-                async for stored in events:
-                    self._hand_out(stored)
+            while True:
+                try:
+                    await self._follow(patience)
+                    break
+                except JournalUnavailable as exc:
+                    await patience.wait(exc)
         except LoopwrightError as exc:
             _log.info("channel_ended", run=self.run_id, problem=str(exc))
         except Exception:  # the outermost border of this task: streams must not wait for ever
             _log.exception("channel_failed", run=self.run_id)
         for stream in self.streams:
             stream.end()
+
+    async def _follow(self, patience: "Patience") -> None:
+        events = self._journal.follow(self.run_id, after=_id_of(self._position))
+        async with aclosing(cast(Any, events)):
+            async for stored in events:
+                patience.renew()
+                self._hand_out(stored)
 
     def _hand_out(self, stored: Stored) -> None:
         frame, self._position = frame_of(stored), parse_event_id(stored.id)
@@ -254,3 +273,28 @@ class Channel:
         for stream in self.streams:
             if stream.wants_deltas:
                 stream.offer_transient(frame)
+
+
+class Patience:
+    """How long the journal may be away before a stream ends: counted from the first failure behind a success."""
+
+    def __init__(self) -> None:
+        self._since = self._last = -PATIENCE_S
+
+    def renew(self) -> None:
+        """Begin anew: the journal has answered."""
+        self._last = -PATIENCE_S
+
+    async def wait(self, error: JournalUnavailable) -> None:
+        """Wait a little; raise the error when it has taken too long."""
+        now = time.monotonic()
+        if now - self._last > PATIENCE_S:
+            self._since = now
+        self._last = now
+        if now - self._since > PATIENCE_S:
+            raise error
+        await asyncio.sleep(random.uniform(0.2, 1.0))
+
+
+def _id_of(position: Position) -> str:
+    return "{}-{}".format(*position) if position != (0, 0) else ""

@@ -19,7 +19,7 @@ Task = Annotated[
     WithJsonSchema(
         {
             "anyOf": [
-                {"type": "string", "pattern": r"\S", "maxLength": 1_000_000},
+                {"type": "string", "pattern": r"\S"},
                 {"type": ["number", "boolean", "object", "array"]},
             ],
             "description": "Text that is not blank, or any JSON value but null.",
@@ -41,6 +41,17 @@ def _moment(value: Any) -> Any:
     return datetime.fromisoformat(value.upper())
 
 
+def _whole(value: Any) -> Any:
+    """Let through 3.0 as well: JSON knows one kind of number."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Natural = Annotated[int, Field(ge=0), BeforeValidator(_whole)]
+"""A whole number from 0."""
+
+Positive = Annotated[int, Field(ge=1), BeforeValidator(_whole)]
+"""A whole number from 1."""
+
 Moment = Annotated[datetime, BeforeValidator(_moment)]
 """A moment with its time zone."""
 
@@ -60,9 +71,9 @@ class Answer(BaseModel):
 class RunLimits(Request):
     """Budgets of a run; each can only be smaller than the agent's own."""
 
-    max_steps: int | None = Field(default=None, ge=1)
-    max_tokens: int | None = Field(default=None, ge=1)
-    max_tool_calls: int | None = Field(default=None, ge=0)
+    max_steps: Positive | None = None
+    max_tokens: Positive | None = None
+    max_tool_calls: Natural | None = None
     max_cost: float | None = Field(default=None, gt=0)
     deadline_s: float | None = Field(default=None, gt=0)
 
@@ -99,7 +110,7 @@ class CancelRequest(Request):
 class ForkRequest(Request):
     """A new run that takes over the first steps of another."""
 
-    step: int = Field(default=0, ge=0, description="How many steps are taken over, with their observations; 0: none.")
+    step: Natural = Field(default=0, description="How many steps are taken over, with their observations; 0: none.")
     task: Task | None = Field(default=None, description="Another task; left out: the same.")
     model: str | None = Field(
         default=None, min_length=1, max_length=256, description="Another model; left out: the same."

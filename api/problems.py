@@ -82,7 +82,7 @@ KINDS: dict[str, Kind] = {
     "KeyNotFound": Kind(404, "No such key", "`loopwright keys list` lists the keys."),
     "ApprovalNotFound": Kind(404, "No such approval", "GET /v1/approvals lists what waits for a decision."),
     "ApprovalVoid": Kind(409, "Decision void", "Get the approval again and decide about what it asks now."),
-    "ForkInvalid": Kind(422, "Fork impossible", "Fork behind a step whose calls all have results; its events tell."),
+    "ForkInvalid": Kind(409, "Fork impossible", "Fork behind a step whose calls all have results; its events tell."),
     "EditInvalid": Kind(422, "Arguments invalid", "Correct the arguments; GET /v1/agents has the tool's schema."),
     "PepperMismatch": Kind(
         503, "Keys cannot be checked", "Whoever runs this server must give each host the same LOOPWRIGHT_PEPPER."

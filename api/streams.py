@@ -40,7 +40,7 @@ ABORT_KEY = "loopwright.abort"
 """Where our server leaves a function that drops the connection at once, in the ASGI scope."""
 
 _PATH = re.compile(r"/v1/runs/([^/]+)/events")
-_EVENT_ID = re.compile(r"[0-9]{1,18}-[0-9]{1,18}")
+_EVENT_ID = re.compile(r"[0-9]{1,18}(-[0-9]{1,18})?")
 _KEEP_ALIVE = b": still here\n\n"
 _START = (
     (b"content-type", b"text/event-stream"),
@@ -134,7 +134,7 @@ class EventStreams:
             self._timer.cancel()
 
     async def _last_position(self, record: RunRecord) -> Position:
-        """Return the id of the newest event. Ids may be some milliseconds ahead of the record: one clock, read twice."""
+        """Return the id of the newest event. Ids may be a millisecond ahead of the record."""
         since = f"{max(0, record.updated_ms - 1000)}-0"
         found = await self._service.store.journal.read(record.run_id, after=since)
         return parse_event_id(found[-1].id) if found else (record.updated_ms, 0)

@@ -4,11 +4,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from ...errors import RequestInvalid, RunNotFound
-from ...memory.journal.ids import shard_of
 from ..approvals import decide, list_approvals
 from ..deps import ApproveCaller, ReadCaller, ServiceDep
 from ..models import Approval, Decision, DecisionAnswer, Page
+from .runs import RunCursor
 
 router = APIRouter()
 
@@ -17,16 +16,11 @@ router = APIRouter()
 async def get_approvals(
     service: ServiceDep,
     caller: ReadCaller,
-    cursor: Annotated[str, Query(max_length=64, description="`next` of the page before.")] = "",
+    cursor: RunCursor = None,
     limit: Annotated[int, Query(ge=1, le=200, description="About how many; calls of one run stay together.")] = 50,
 ) -> Page[Approval]:
     """List the calls that wait for a person, those of the youngest runs first."""
-    if cursor:
-        try:
-            shard_of(cursor)
-        except RunNotFound:
-            raise RequestInvalid(["query.cursor: is not one that this list gave"]) from None
-    return await list_approvals(service, caller, cursor, limit)
+    return await list_approvals(service, caller, cursor or "", limit)
 
 
 @router.post("/approvals/{approval_id}", operation_id="decide", response_model=DecisionAnswer)

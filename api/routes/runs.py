@@ -5,10 +5,11 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 
-from ...errors import ArtifactNotFound, LoopwrightError
+from ...errors import ArtifactNotFound, LoopwrightError, RequestInvalid, TaskInvalid
 from ...memory.journal.contract import Snapshot
 from ...memory.journal.ids import created_ms_of, shard_of_tenant
 from ...planner.events import FINAL, Status
+from ...planner.task import checked_task
 from ..caller import Caller
 from ..deps import DEADLINE_KEY, REQUEST_ID_KEY, ReadCaller, RunsCaller, ServiceDep
 from ..export import exported
@@ -28,7 +29,7 @@ from ..models import (
     RunSummary,
 )
 from ..ownership import own_record
-from ..problems import kind_of, problem_of
+from ..problems import MAX_FIELD_PROBLEMS, kind_of, problem_of
 from ..service import Service
 from ..submit import submit
 from ..views import JSON, answer, queued_run, run_of, summary_of
@@ -46,6 +47,10 @@ IdempotencyKey = Annotated[
 Prefer = Annotated[
     str | None,
     Header(max_length=200, description="`wait=N`: answer when the run ends or waits for a person, within N ≤ 60 s."),
+]
+RunCursor = Annotated[
+    str | None,
+    Query(pattern=r"^(?:[0-5][0-9]|6[0-3])[0-9a-f]{32}$", description="`next` of the page before."),
 ]
 RunId = Annotated[str, Path(description="Id of the run.")]
 
@@ -79,7 +84,12 @@ async def create_runs(
     caller: RunsCaller,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
-    """Take on many runs in one go. Each is accepted or refused by itself; the answer has one item for each."""
+    """Take on many runs in one go.
+
+    A body that is not valid is refused as a whole. Else each task is accepted or refused by itself, and the answer
+    has one item for each. Of a batch that is sent again with the same `Idempotency-Key`, no task runs twice.
+    """
+    _check_tasks(body)
     keys = [None if idempotency_key is None else f"{idempotency_key}\n{index}" for index in range(len(body.runs))]
     work = [submit(service, caller, each, idempotency_key=key) for each, key in zip(body.runs, keys, strict=True)]
     found = await asyncio.gather(*work, return_exceptions=True)
@@ -100,7 +110,7 @@ async def list_runs(
     agent: Annotated[Name | None, Query(description="Only runs of this agent.")] = None,
     created_after: Annotated[Moment | None, Query(description="Only runs created at or after this moment.")] = None,
     created_before: Annotated[Moment | None, Query(description="Only runs created before this moment.")] = None,
-    cursor: Annotated[str | None, Query(pattern=r"^[0-9a-f]{34}$", description="`next` of the page before.")] = None,
+    cursor: RunCursor = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> Response:
     """List runs, newest first."""
@@ -200,6 +210,18 @@ async def _at_rest(request: Request, service: Service, run_id: str, seconds: int
 
 def _applied(seconds: int) -> dict[str, str]:
     return {"preference-applied": f"wait={seconds}"} if seconds else {}
+
+
+def _check_tasks(body: BatchRequest) -> None:
+    """Refuse a batch with a task that is none. Raises RequestInvalid with the place of each."""
+    problems = []
+    for index, each in enumerate(body.runs):
+        try:
+            checked_task(each.task)
+        except TaskInvalid as exc:
+            problems.append(f"body.runs[{index}].task: {exc.problem}")
+    if problems:
+        raise RequestInvalid(problems[:MAX_FIELD_PROBLEMS])
 
 
 def _item(index: int, found: Any, request_id: str) -> BatchItem:

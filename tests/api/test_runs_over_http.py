@@ -201,8 +201,9 @@ async def test_each_task_of_a_batch_is_taken_or_refused_by_itself(one_server: Re
         assert first[1]["problem"]["type"] == "urn:loopwright:problem:agent_not_found"
         assert [each["id"] for each in first] == [each["id"] for each in again]
         assert len(await api.store.journal.runs("local")) == 2
-        refused = await api.http.post("/v1/runs/batch", json={"runs": [RUN, {"agent": "clerk"}]})
-        assert [each["where"] for each in refused.json()["errors"]] == ["body.runs[1].task"]
+        for wrong in ({"agent": "clerk"}, {"agent": "clerk", "task": " "}):
+            refused = await api.http.post("/v1/runs/batch", json={"runs": [RUN, wrong]})
+            assert [each["where"] for each in refused.json()["errors"]] == ["body.runs[1].task"]
 
 
 @in_loop
@@ -311,7 +312,7 @@ async def test_a_fork_is_a_run_of_the_present_definition(one_server: RedisServer
 @pytest.mark.parametrize(
     ("body", "status", "code"),
     [
-        ({"step": 9}, 422, "fork_invalid"),
+        ({"step": 9}, 409, "fork_invalid"),
         ({"step": -1}, 422, "request_invalid"),
         ({"agent": "other"}, 422, "request_invalid"),
         ({"task": " "}, 422, "task_invalid"),
