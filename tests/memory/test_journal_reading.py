@@ -7,7 +7,7 @@ import pytest
 from loopwright.errors import Misuse
 from loopwright.memory.journal.contract import Journal, Stored
 
-from .support import DONE, Backend, claimed, finish, in_loop, step
+from .support import DONE, Backend, claimed, created, finish, in_loop, step
 
 
 @in_loop
