@@ -45,6 +45,7 @@ class Call(Generic[T]):
         body: JSON value to send; `None`: no body.
         key: Idempotency key; empty: none.
         wait_s: Whole seconds for which the server may hold the answer back until a run has ended.
+        patience_s: Bound of how long to go on trying, for a caller who has less time than the client; `None`: none.
         is_once: Whether sending it twice would do more than sending it once, so that a lost answer is an error.
     """
 
@@ -55,6 +56,7 @@ class Call(Generic[T]):
     body: Any = None
     key: str = ""
     wait_s: int = 0
+    patience_s: float | None = None
     is_once: bool = False
 
     @property

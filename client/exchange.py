@@ -28,6 +28,7 @@ def exchange(
         LoopwrightError: The server refuses; or it failed for longer than the patience lasts.
     """
     failures, since = 0, 0.0
+    total_s = patience.total_s if call.patience_s is None else min(patience.total_s, call.patience_s)
     while True:
         outcome: Reply | Lost = yield Send(call)
         if isinstance(outcome, Reply) and outcome.status < 300:
@@ -35,7 +36,7 @@ def exchange(
         failures += 1
         since = since or now()
         pause = patience.pause(failures, retry_after_s(outcome))
-        if call.is_once or not may_help(outcome) or now() + pause > since + patience.total_s:
+        if call.is_once or not may_help(outcome) or now() + pause > since + total_s:
             raise error_of(outcome)
         yield Pause(pause)
 

@@ -123,13 +123,14 @@ def wait(run_id: str, *, timeout_s: float | None = None) -> Flow[Run]:
     Raises:
         WaitTimedOut: The run goes on.
         RunNotFound: There is no such run.
+        ApiUnavailable: The server was away for longer than the client is patient, or than there was time.
     """
     end = None if timeout_s is None else time.monotonic() + timeout_s
     pause, longest = SHORT_POLL_S
     while True:
         began = time.monotonic()
         asked_s = LONG_WAIT_S if end is None else int(max(0.0, min(LONG_WAIT_S, end - began)))
-        run: Run = yield _look(run_id, asked_s)
+        run: Run = yield _look(run_id, asked_s, None if end is None else end - began)
         now = time.monotonic()
         if is_settled(run):
             return run
@@ -264,8 +265,8 @@ def _submission(agent: str, task: JsonValue, key: str, options: RunOptions, wait
     return Call("POST", "/v1/runs", Run.model_validate_json, body=body, key=key, wait_s=wait_s)
 
 
-def _look(run_id: str, wait_s: int = 0) -> Call[Run]:
-    return Call("GET", _path(run_id), Run.model_validate_json, wait_s=wait_s)
+def _look(run_id: str, wait_s: int = 0, patience_s: float | None = None) -> Call[Run]:
+    return Call("GET", _path(run_id), Run.model_validate_json, wait_s=wait_s, patience_s=patience_s)
 
 
 def _path(run_id: str) -> str:

@@ -11,7 +11,7 @@ import pytest
 from loopwright.api.models import RunLimits, RunRequest
 from loopwright.client import AsyncClient, Client
 from loopwright.client.runs import CHUNK_RUNS
-from loopwright.errors import RunNotFound, WaitTimedOut
+from loopwright.errors import ApiUnavailable, RunNotFound, WaitTimedOut
 
 from ..inference.fake_server import Reply, Seen
 from .api_script import ScriptedApi, drops, fails, gives, run, stored
@@ -51,6 +51,13 @@ def test_waiting_ends_when_its_time_is_over_and_names_the_run(do: Do) -> None:
     assert "running after 0.5 s" in str(caught.value)
     assert 0.4 < time.monotonic() - began < 5
     assert len(api.requests) < 12, "a server that does not hold answers back is not flooded"
+
+
+def test_who_has_little_time_does_not_wait_for_a_server_that_is_away(do: Do) -> None:
+    began = time.monotonic()
+    with ScriptedApi(fails(503)) as api, pytest.raises(ApiUnavailable):
+        do(api.url, "wait", "r1", timeout_s=0.5, patience_s=60.0)
+    assert time.monotonic() - began < 5
 
 
 def test_the_server_holds_an_answer_no_longer_than_there_is_time() -> None:
