@@ -20,8 +20,14 @@ from .client import translated
 from .journal.ids import parse_event_id, shard_of_tenant
 from .journal.scripts import Script, thread_key, threads_key
 
-_PAGE = 200
-"""How many messages are asked for at once."""
+_PAGE = 16
+"""How many messages are asked for at once: a task may have a megabyte."""
+
+_PAGE_CHARS = 4_000_000
+"""Characters after which a page has no more messages."""
+
+_LOOK_BACK = 1_000
+"""How many messages are looked at for those that were answered."""
 
 _CREATE = Script(
     "thread_create",
@@ -169,24 +175,41 @@ class Threads:
         return found
 
     async def messages(self, tenant: str, thread_id: str, *, after: str = "", limit: int = 100) -> list[ThreadMessage]:
-        """Return messages, oldest first, from behind the message `after`.
+        """Return the messages of a `page`."""
+        return (await self.page(tenant, thread_id, after=after, limit=limit))[0]
+
+    async def page(
+        self, tenant: str, thread_id: str, *, after: str = "", limit: int = 100
+    ) -> tuple[list[ThreadMessage], bool]:
+        """Return messages, oldest first, from behind the message `after`, and whether there may be more.
+
+        A page ends early where its messages are large; it has one at least, unless there is none.
 
         Raises:
             ThreadNotFound: There is no such thread.
             Misuse: `after` is no id of a message.
         """
         await self.get(tenant, thread_id)
-        start = "({}-{}".format(*parse_event_id(after)) if after else "-"
         key, _ = self._keys(tenant, thread_id)
-        return [_message(raw) for raw in await self._call("XRANGE", f"{key}:m", start, "+", "COUNT", limit)]
+        found: list[ThreadMessage] = []
+        room, asked = _PAGE_CHARS, min(_PAGE, limit)
+        while asked and room > 0:
+            start = "({}-{}".format(*parse_event_id(after)) if after else "-"
+            raw = await self._call("XRANGE", f"{key}:m", start, "+", "COUNT", asked)
+            found += [_message(each) for each in raw]
+            if len(raw) < asked:
+                return found, False
+            after, room = found[-1].id, room - sum(len(each.text) for each in found[-asked:])
+            asked = min(_PAGE, limit - len(found))
+        return found, True
 
     async def history(
         self, tenant: str, thread_id: str, *, limit: int = 40, max_chars: int = 24_000
     ) -> tuple[Said, ...]:
         """Return what was asked and answered before, oldest first, for the prompt of the thread's next run.
 
-        Only questions that were answered count, each with its answer; of those the newest that fit. A thread that is
-        not there has no history.
+        Only questions that were answered count, each with its answer; of those the newest that fit, among about
+        the last thousand messages. A thread that is not there has no history.
 
         Args:
             tenant: Whose thread it is.
@@ -197,7 +220,7 @@ class Threads:
         key, _ = self._keys(tenant, thread_id)
         newest_first: list[tuple[Said, Said]] = []
         room, end = max_chars, "+"
-        while True:
+        for _ in range(_LOOK_BACK // _PAGE):
             page = await self._call("XREVRANGE", f"{key}:m", end, "-", "COUNT", _PAGE)
             for question, answer in _pairs(_message(raw) for raw in page):
                 room -= len(question.text) + len(answer.text)
@@ -208,6 +231,7 @@ class Threads:
                 return _in_order(newest_first)
             # The last message of a page may be the answer to the first of the next: it is read again.
             end = page[-1][0].decode()
+        return _in_order(newest_first)
 
     async def delete(self, tenant: str, thread_id: str) -> None:
         """Forget what was said. Runs of the thread go on, in turns, and leave no messages. Raises ThreadNotFound."""

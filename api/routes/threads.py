@@ -62,9 +62,9 @@ async def list_messages(
     limit: Limit = 100,
 ) -> Response:
     """List what was said, oldest first: the task of each run, and the answer where it succeeded."""
-    found = await service.store.threads.messages(caller.tenant, thread_id, after=cursor or "", limit=limit + 1)
+    found, has_more = await service.store.threads.page(caller.tenant, thread_id, after=cursor or "", limit=limit + 1)
     items = [message_of(each) for each in found[:limit]]
-    return answer(Page[ThreadMessage](items=items, next=items[-1].id if len(found) > limit else None))
+    return answer(Page[ThreadMessage](items=items, next=items[-1].id if has_more else None))
 
 
 @router.delete("/threads/{thread_id}", operation_id="delete_thread", status_code=204)

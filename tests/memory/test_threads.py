@@ -128,6 +128,26 @@ async def test_history_is_questions_with_answers_in_turns_and_the_newest_that_fi
 
 
 @in_loop
+async def test_pages_of_large_messages_end_early_and_go_on_where_they_ended(one_server: RedisServer) -> None:
+    async with place(one_server) as here:
+        for number in range(40):
+            await here.end(await here.submit("t1", f"{number:02d}" + "x" * 500_000))
+        seen, after, pages = [], "", 0
+        while True:
+            found, has_more = await here.threads.page("acme", "t1", after=after, limit=200)
+            assert sum(len(each.text) for each in found) < 10_000_000
+            seen += found
+            pages += 1
+            if not has_more:
+                break
+            after = found[-1].id
+        assert [each.text[:2] for each in seen[::2]] == [f"{number:02d}" for number in range(40)]
+        assert len(seen) == 80 and pages in (5, 6)
+        whole = await here.threads.history("acme", "t1", max_chars=600_000)
+        assert [each.text[:2] for each in whole] == ["39", "hi"]
+
+
+@in_loop
 async def test_a_long_history_is_read_in_pages_without_losing_a_pair(one_server: RedisServer) -> None:
     async with place(one_server) as here:
         for number in range(205):
