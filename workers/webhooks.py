@@ -59,9 +59,12 @@ async def run_webhooks(store: "Store", settings: "Settings", stop: asyncio.Event
 
     Whatever happens to the process, nothing is lost: what it had in hand is due again for others after a minute.
     """
-    with ThreadPoolExecutor(_RESOLVERS, thread_name_prefix="webhook-dns") as threads:
+    threads = ThreadPoolExecutor(_RESOLVERS, thread_name_prefix="webhook-dns")
+    try:
         dispatcher = Dispatcher(store.outbox, store.journal, settings, resolve=_resolver(threads))
         await dispatcher.run(stop)
+    finally:
+        threads.shutdown(wait=False, cancel_futures=True)  # a slow name must not hold up what else the loop does
 
 
 def _resolver(threads: ThreadPoolExecutor) -> "Resolve":

@@ -13,7 +13,7 @@ from loopwright.memory.client import make_client
 from loopwright.memory.journal.ids import new_run_id, shard_of_tenant
 from loopwright.memory.journal.redis import RedisJournal
 from loopwright.memory.outbox import Delivery, Outbox
-from loopwright.planner.events import RunResumed, RunWaiting
+from loopwright.planner.events import RunResumed, RunWaiting, WaitReason
 
 from ..servers import RedisServer
 from .support import TTL_S, created, eventually, finish, in_loop
@@ -86,10 +86,13 @@ async def test_the_events_of_a_run_come_one_by_one_in_order(redis: RedisServer) 
 async def test_a_run_tells_its_end_and_when_it_begins_to_wait_for_a_person_and_nothing_else(redis: RedisServer) -> None:
     """Neither waits for tools nor looks at a run whose question is still open."""
     journal = RedisJournal(redis.url)
+    looks: list[tuple[WaitReason, ...]] = [
+        ("tool",), ("approval",), ("approval",), ("in_doubt", "approval"), ("tool", "in_doubt"),
+    ]  # fmt: skip
     async with opened(redis) as (outbox, _):
         run = replace(created(), webhook="https://a.example/")
         await journal.create(run)
-        for reasons in (("tool",), ("approval",), ("approval",), ("in_doubt", "approval"), ("tool", "in_doubt")):
+        for reasons in looks:
             lease = (await journal.claim(run.run_id, "worker", ttl_s=TTL_S)).lease
             for reason in reasons:
                 journal.append(lease, RunResumed(), RunWaiting(reason))

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -300,3 +301,30 @@ def test_the_schedule_has_ten_attempts_within_about_76_hours() -> None:
     assert len(DELAYS_S) + 1 == 10
     assert 75 <= sum(DELAYS_S) / 3_600 <= 77
     assert list(DELAYS_S) == sorted(DELAYS_S)
+
+
+@in_loop
+async def test_a_name_that_takes_for_ever_to_look_up_does_not_hold_up_the_end(
+    redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker's loop hands its runs over meanwhile."""
+    asked, answered = threading.Event(), threading.Event()
+
+    def slow(*_: Any, **__: Any) -> Any:
+        asked.set()
+        answered.wait(30)
+        raise OSError
+
+    client, stop = make_client(redis.url), asyncio.Event()
+    store: Any = SimpleNamespace(outbox=Outbox(client), journal=InMemoryJournal())
+    monkeypatch.setattr("socket.getaddrinfo", slow)
+    task = asyncio.create_task(webhooks.run_webhooks(store, load_settings(grace_s=0.2), stop))
+    await tell(client, new_run_id("acme"), "https://slow.example/", "succeeded", "acme")
+    try:
+        assert await asyncio.to_thread(asked.wait, 10)
+        stop.set()
+        await asyncio.wait_for(task, 10)
+        assert not answered.is_set()
+    finally:
+        answered.set()
+        await client.aclose()
