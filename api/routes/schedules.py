@@ -7,6 +7,7 @@ from fastapi import APIRouter, Path, Query, Response
 
 from ...errors import ForOperator, LoopwrightError, ScheduleInvalid, ScheduleNotFound
 from ...memory.schedules import Fired, ScheduleRecord
+from ...planner.task import checked_task
 from ...workers.cron import next_moment_ms
 from ...workers.receivers import check_webhook_url
 from ...workers.scheduler import request_of
@@ -21,6 +22,9 @@ from .runs import IdempotencyKey
 router = APIRouter()
 
 ScheduleId = Annotated[Name, Path(description="Id of the schedule.")]
+MAX_RUN_BYTES = 65_536
+"""Largest request of a schedule, as JSON: lists show two hundred of them, and there may be a thousand."""
+
 _TRIES = 10
 """How often a change is put on top of others that came at the same time."""
 
@@ -147,12 +151,16 @@ async def _note(service: Service, caller: Caller, had: ScheduleRecord, what: Fir
 
 
 def _check(service: Service, run: RunRequest) -> None:
-    """Refuse what could not be submitted now. Raises AgentNotFound, WebhookRefused, ScheduleInvalid."""
+    """Refuse what could not be submitted now. Raises AgentNotFound, TaskInvalid, WebhookRefused, ScheduleInvalid."""
     service.registry.get(run.agent)
+    checked_task(run.task)
     if run.webhook is not None:
         check_webhook_url(str(run.webhook), service.settings)
     if run.after is not None:
         raise ScheduleInvalid("run.after", "a schedule says itself when; leave it out")
+    size = len(run.model_dump_json(exclude_defaults=True).encode())
+    if size > MAX_RUN_BYTES:
+        raise ScheduleInvalid("run", f"has {size:,} bytes as JSON; at most {MAX_RUN_BYTES:,} are kept for every firing")
 
 
 def _stored(run: RunRequest) -> dict[str, Any]:

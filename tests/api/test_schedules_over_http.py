@@ -66,6 +66,8 @@ async def test_a_schedule_is_made_and_says_when_it_fires_next(one_server: RedisS
         ({"timezone": "Mars/Olympus"}, 422, "schedule_invalid", "timezone: 'Mars/Olympus' is no time zone"),
         ({"run": {"agent": "nobody", "task": "x"}}, 404, "agent_not_found", "nobody"),
         ({"run": {"agent": "clerk"}}, 422, "request_invalid", "task"),
+        ({"run": {"agent": "clerk", "task": " "}}, 422, "task_invalid", "it is empty"),
+        ({"run": {"agent": "clerk", "task": "é" * 40_000}}, 422, "schedule_invalid", "run: has 80,0"),
         (
             {"run": {"agent": "clerk", "task": "x", "webhook": "http://127.0.0.1/"}},
             422,
