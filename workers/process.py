@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import AsyncExitStack, suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import structlog
 
@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 
 HARD_END_S = 1.8
 """How long a worker may take to leave once its grace period is over, in seconds; then it is ended."""
+
+CELERY_S = 1.3
+"""How long Celery may take to leave once everything else is closed, in seconds."""
 
 AGAIN_S = 1.0
 """How long a background job that failed in an unforeseen way rests before it is started again, in seconds."""
@@ -74,9 +77,15 @@ def run_worker(
     process = WorkerProcess(settings, registry, sources, queue)
     code = process.run()
     if process.is_deaf:
-        sys.stdout.flush()
-        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - the same command anew
+        start_anew()
     return code
+
+
+def start_anew() -> NoReturn:
+    """Replace this process by the same command, begun again."""
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606
 
 
 class WorkerProcess:
@@ -97,6 +106,7 @@ class WorkerProcess:
         self._draining = asyncio.Event()
         self._closing = asyncio.Event()
         self._is_draining = False
+        self._is_out = False
         self._wake: Callable[[Any], Coroutine[Any, Any, None]]
         self._messenger: Messenger | None = None
         self._runner: Runner | None = None
@@ -118,6 +128,7 @@ class WorkerProcess:
         )  # fmt: skip
         with _Signals(self._thread.loop, self._settings.grace_s, self._signalled):
             code = self._messenger.run()
+            self._is_out = True
             self._thread.loop.call_soon_threadsafe(self._closing.set)  # also when Celery has given up by itself
             with suppress(TimeoutError):
                 life.result(HARD_END_S + self._settings.grace_s)
@@ -172,6 +183,10 @@ class WorkerProcess:
                 self._messenger.stop()
             with suppress(LoopwrightError):
                 await store.presence.leave(self.name)
+        await _until(lambda: self._is_out, CELERY_S)
+        if not self._is_out:  # it hangs in a connection that died; there is nothing left that could be lost
+            _log.warning("celery_left_behind", worker=self.name)
+            start_anew() if self.is_deaf else os._exit(0)
 
     async def _open(
         self, stack: AsyncExitStack, store: "Store", doorbell: Doorbell

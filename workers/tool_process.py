@@ -18,6 +18,7 @@ from ..planner.loop import wall_ms
 from .celery_app import Messenger, PoolName, make_app, worker_name
 from .doorbell import Doorbell, echo_queue, tool_queue
 from .echo import Echo
+from .process import HARD_END_S, start_anew
 from .tool_queue import ToolRunner
 from .vitals import vitals
 
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
 
 LOOK_S = 0.25
 """How often signals are looked at, in seconds."""
-
-HARD_END_S = 1.8
-"""How long the process may take to leave once its grace period is over, in seconds; then it is ended."""
 
 MOST_THREADS = 64
 
@@ -49,12 +47,8 @@ def run_tool_worker(settings: "Settings", registry: "Registry", queue: str, pool
         process = ToolProcess(settings.model_copy(update={"redis_url": url}), registry, queue, pool)
         code = process.run()
     if process.is_deaf:
-        _start_anew()
+        start_anew()
     return code
-
-
-def _start_anew() -> None:
-    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - the same command
 
 
 class ToolProcess:
@@ -107,7 +101,7 @@ class ToolProcess:
         self._leave()
         signal.setitimer(signal.ITIMER_REAL, 0)
         if self.is_deaf:
-            _start_anew()
+            start_anew()
         os._exit(0)
 
     async def _check(self) -> None:
