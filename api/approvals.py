@@ -7,7 +7,6 @@ and nothing about approvals is kept anywhere else.
 import asyncio
 import json
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from ..errors import AgentNotFound, ApprovalNotFound, ApprovalVoid, JournalError, RequestInvalid, RunNotFound
@@ -18,7 +17,9 @@ from ..planner.blueprint import blueprint_of
 from ..planner.state import RunState, fold
 from .caller import Caller
 from .models import Approval, Decision, DecisionAnswer, Page
+from .ownership import own_record
 from .service import Service
+from .views import moment
 
 if TYPE_CHECKING:
     from ..agents.agent import Agent
@@ -89,12 +90,11 @@ async def decide(service: Service, caller: Caller, approval_id: str, decision: D
 async def _created(service: Service, caller: Caller, run_id: str) -> ev.RunCreated | None:
     """Return the first event of a run of the caller's tenant."""
     try:
-        record = await service.store.journal.record(run_id)
-        first = await service.store.journal.read(run_id, limit=1) if record.tenant == caller.tenant else []
+        await own_record(service, caller, run_id)
+        (first,) = await service.store.journal.read(run_id, limit=1)
     except RunNotFound:
         return None
-    event = first[0].event if first else None
-    return event if isinstance(event, ev.RunCreated) else None
+    return first.event if isinstance(first.event, ev.RunCreated) else None
 
 
 def _agent_of(service: Service, created: ev.RunCreated, call_id: str) -> "Agent[Any]":
@@ -199,10 +199,6 @@ def _approval(state: RunState, review: OpenReview) -> Approval:
         arguments=review.call.arguments,
         digest=review.digest,
         thread_id=state.created.thread_id,
-        asked_at=_moment(review.asked_ms or state.created.created_ms),
-        expires_at=None if review.expires_ms is None else _moment(review.expires_ms),
+        asked_at=moment(review.asked_ms or state.created.created_ms),
+        expires_at=None if review.expires_ms is None else moment(review.expires_ms),
     )
-
-
-def _moment(ms: int) -> datetime:
-    return datetime.fromtimestamp(ms / 1000, UTC)

@@ -304,7 +304,8 @@ async def test_a_long_list_comes_in_pages_without_gaps(one_server: RedisServer, 
         made = [await at.ask(two if index % 3 == 0 else ODD) for index in range(9)]
         seen, cursor, pages = [], "", 0
         while cursor is not None:
-            page = (await at.api.http.get("/v1/approvals", params={"limit": 4, "cursor": cursor})).json()
+            query = {"limit": "4"} | ({"cursor": cursor} if cursor else {})
+            page = (await at.api.http.get("/v1/approvals", params=query)).json()
             seen += page["items"]
             cursor, pages = page["next"], pages + 1
         wrong = await at.api.http.get("/v1/approvals", params={"cursor": "no cursor"})
