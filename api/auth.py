@@ -6,6 +6,7 @@ through a proxy, and not to web pages in a browser on this machine (their `Host`
 
 import ipaddress
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -127,6 +128,7 @@ def _address(scope: Mapping[str, Any]) -> str:
     return client[0] if client else ""
 
 
+@lru_cache(maxsize=1024)
 def _is_loopback(address: str) -> bool:
     try:
         parsed = ipaddress.ip_address(address)
