@@ -1,6 +1,8 @@
 """A journal whose finished runs answer also after they have left it for the archive."""
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import aclosing
+from typing import Any, cast
 
 from ..errors import RunNotFound
 from ..planner.events import Event, Overlap, Priority, RunCreated, Status
@@ -49,9 +51,10 @@ class ArchivedJournal:
     async def follow(self, run_id: str, *, after: str = "") -> AsyncIterator[Stored]:
         """Yield events, live; see `Journal.follow`."""
         try:
-            async for each in self.journal.follow(run_id, after=after):
-                after = each.id
-                yield each
+            async with aclosing(cast(Any, self.journal.follow(run_id, after=after))) as events:
+                async for each in events:
+                    after = each.id
+                    yield each
             return
         except RunNotFound:
             whole = await self._archived(run_id)
