@@ -13,7 +13,7 @@ import loopwright
 from loopwright import errors
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = ("agents", "api", "benchmarks", "examples", "inference", "memory", "planner", "tools", "workers")
+FOLDERS = ("agents", "api", "benchmarks", "client", "examples", "inference", "memory", "planner", "tools", "workers")
 LONGEST_FUNCTION = 60
 
 
