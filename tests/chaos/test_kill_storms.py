@@ -76,11 +76,17 @@ def test_the_same_storm_on_plain_celery_tasks_loses_or_repeats_work(nursery: Nur
             eventually(lambda goal=goal: len(ended()) >= goal, 120)
             draw.choice(world.alive()).kill()
             start()
-        drained = QueueDrain(world)
-        eventually(drained.is_over, 120, 0.5, "the queue is empty")
+        drained, is_drained = QueueDrain(world), True
+        try:
+            eventually(drained.is_over, 120, 0.5, "the queue is empty")
+        except AssertionError:
+            is_drained = False
         sends = Counter(each["key"] for each in world.sent())
         lost, repeated = count - len(ended()), sum(n > 1 for n in sends.values())
-        record("T01 the same storm on plain Celery", tasks=count, kills=kills, lost=lost, repeated=repeated)
+        record(
+            "T01 the same storm on plain Celery", tasks=count, kills=kills, not_done=lost, sent_twice=repeated,
+            drained=is_drained,
+        )  # fmt: skip
         assert lost + repeated > 0
 
 
