@@ -58,3 +58,12 @@ def test_the_page_on_the_client_is_true(server: Served, monkeypatch: pytest.Monk
     for number, block in enumerate(blocks):
         exec(compile(block, f"docs/client.md, block {number}", "exec"), names)
     names["client"].close()
+
+
+def test_what_the_readme_shows_of_the_client_is_true(
+    server: Served, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LOOPWRIGHT_URL", server.url)
+    (_, remote) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    exec(compile(remote, "README.md", "exec"), {"__name__": "readme"})
+    assert capsys.readouterr().out == "It is shipped.\n"

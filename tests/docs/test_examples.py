@@ -20,7 +20,7 @@ def blocks(page: str, language: str = "python") -> list[str]:
 
 
 def test_the_definition_in_the_readme_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    (definition,) = blocks("README.md")
+    definition, _remote = blocks("README.md")  # the other one: tests/client/test_docs.py
     assert len(definition.strip().splitlines()) <= 10
     model = ScriptedEndpoint([call("order_status", order_id="A-1042"), answer("It is shipped.")])
     monkeypatch.setattr("loopwright.inference.connect.connect", lambda *_a, **_k: _Given(model))
