@@ -63,6 +63,17 @@ def check_scope(caller: Caller, scope: Scope) -> None:
         raise ScopeMissing(scope, ", ".join(sorted(caller.scopes)) or "none")
 
 
+async def check_alive(caller: Caller, service: Service) -> None:
+    """Do nothing when the key that a request was authenticated with still works; for answers that came late.
+
+    Raises:
+        Unauthorized: The key was revoked or has expired meanwhile.
+        JournalUnavailable: Redis gave no answer.
+    """
+    if not await is_alive(caller.key_id, service):
+        raise Unauthorized(_WRONG)
+
+
 async def is_alive(key_id: str, service: Service) -> bool:
     """Return whether a key that a caller was authenticated with still works; for streams that stay open.
 

@@ -10,8 +10,9 @@ from ...memory.journal.contract import Snapshot
 from ...memory.journal.ids import created_ms_of, shard_of_tenant
 from ...planner.events import FINAL, Status
 from ...planner.task import checked_task
+from ..auth import check_alive
 from ..caller import Caller
-from ..deps import DEADLINE_KEY, REQUEST_ID_KEY, ReadCaller, RunsCaller, ServiceDep
+from ..deps import CALLER_KEY, DEADLINE_KEY, REQUEST_ID_KEY, ReadCaller, RunsCaller, ServiceDep
 from ..export import exported
 from ..fork import fork
 from ..models import (
@@ -36,6 +37,9 @@ from ..views import JSON, answer, queued_run, run_of, summary_of
 from ..waiting import wait_of
 
 router = APIRouter()
+
+SUBMITTED_AT_ONCE = 32
+"""Runs of a batch that are submitted at the same time."""
 
 IdempotencyKey = Annotated[
     str | None,
@@ -90,14 +94,9 @@ async def create_runs(
     has one item for each. Of a batch that is sent again with the same `Idempotency-Key`, no task runs twice.
     """
     _check_tasks(body)
-    keys = [None if idempotency_key is None else f"{idempotency_key}\n{index}" for index in range(len(body.runs))]
-    work = [submit(service, caller, each, idempotency_key=key) for each, key in zip(body.runs, keys, strict=True)]
-    found = await asyncio.gather(*work, return_exceptions=True)
-    for each in found:
-        if isinstance(each, BaseException) and not isinstance(each, LoopwrightError):
-            raise each
-    if all(isinstance(each, LoopwrightError) and kind_of(each).status >= 500 for each in found):
-        raise found[0]  # type: ignore[misc]
+    found = await _submitted(service, caller, body.runs, idempotency_key)
+    if all(_is_our_fault(each) for each in found):
+        raise found[0]
     request_id = request.scope[REQUEST_ID_KEY]
     return answer(BatchAnswer(items=[_item(index, each, request_id) for index, each in enumerate(found)]), 202)
 
@@ -205,11 +204,38 @@ async def _awaited(request: Request, service: Service, run_id: str, seconds: int
 async def _at_rest(request: Request, service: Service, run_id: str, seconds: int) -> Snapshot:
     deadline = request.scope[DEADLINE_KEY]
     found: Snapshot = await request.app.waiters.until_rest(service.store.journal, run_id, seconds, deadline)
+    if seconds:
+        await check_alive(request.scope[CALLER_KEY], service)  # the key may have been revoked meanwhile
     return found
 
 
 def _applied(seconds: int) -> dict[str, str]:
     return {"preference-applied": f"wait={seconds}"} if seconds else {}
+
+
+async def _submitted(service: Service, caller: Caller, runs: list[RunRequest], key: str | None) -> list[Any]:
+    """Submit some runs at a time, so that requests of others come in between; return what became of each.
+
+    Once the store takes no more, the rest is not tried.
+    """
+    found: list[Any] = []
+    while len(found) < len(runs):
+        first = len(found)
+        work = [
+            submit(service, caller, each, idempotency_key=None if key is None else f"{key}\n{index}")
+            for index, each in enumerate(runs[first : first + SUBMITTED_AT_ONCE], first)
+        ]
+        found += await asyncio.gather(*work, return_exceptions=True)
+        for each in found[first:]:
+            if isinstance(each, BaseException) and not isinstance(each, LoopwrightError):
+                raise each
+            if _is_our_fault(each):
+                return found + [each] * (len(runs) - len(found))
+    return found
+
+
+def _is_our_fault(found: Any) -> bool:
+    return isinstance(found, LoopwrightError) and kind_of(found).status >= 500
 
 
 def _check_tasks(body: BatchRequest) -> None:

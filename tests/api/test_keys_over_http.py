@@ -16,6 +16,7 @@ from loopwright.memory.pepper import Pepper
 
 from ..memory.support import eventually, in_loop
 from ..servers import RedisServer, redis_server
+from .agents_under_test import clerk
 from .served import Served, bearer, served
 
 WRONG = bearer(f"lw_{'0' * 16}.{'A' * 43}")
@@ -160,6 +161,22 @@ async def test_a_revocation_elsewhere_is_seen_within_five_seconds(one_server: Re
 
         await eventually(gone)
         assert loop.time() - start <= FRESH_S + 3
+
+
+@in_loop
+async def test_an_answer_that_waited_for_a_run_does_not_go_to_a_key_that_was_revoked_meanwhile(
+    one_server: RedisServer, tmp_path: Path
+) -> None:
+    async with served(one_server, tmp_path, [clerk]) as api:
+        record, token = await api.store.keys.create("local", ["runs"])
+        run = {"agent": "clerk", "task": "hello"}
+        run_id = (await api.http.post("/v1/runs", json=run, headers=bearer(token))).json()["id"]
+        waits = {**bearer(token), "prefer": "wait=1"}
+        waiting = asyncio.create_task(api.http.get(f"/v1/runs/{run_id}", headers=waits))
+        await asyncio.sleep(0.2)
+        await api.store.keys.revoke(record.id)
+        answer = await waiting
+    assert answer.status_code == 401 and run_id not in answer.text
 
 
 @asynccontextmanager

@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 
 from loopwright.agents import Registry
+from loopwright.api.routes import runs as runs_module
+from loopwright.api.submit import submit
+from loopwright.errors import JournalUnavailable
 from loopwright.planner.events import RunClaimed, RunCreated
 from loopwright.testing import answer, call
 
@@ -217,6 +220,34 @@ async def test_a_thousand_tasks_of_a_batch_are_written_in_few_round_trips(
         assert len(set(ids)) == 1000 and response.status_code == 202
         shown = await api.http.get(f"/v1/runs/{ids[-1]}")
         assert shown.json()["task"] == "task 999"
+
+
+@in_loop
+async def test_a_batch_is_submitted_piece_by_piece_and_not_beyond_the_first_that_cannot_be_stored(
+    one_server: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    under_way, most, tried = 0, 0, 0
+
+    async def submitted(*given: Any, **named: Any) -> Any:
+        nonlocal under_way, most, tried
+        under_way, tried = under_way + 1, tried + 1
+        most = max(most, under_way)
+        try:
+            await asyncio.sleep(0)
+            if tried > 40:
+                raise JournalUnavailable("no answer")
+            return await submit(*given, **named)
+        finally:
+            under_way -= 1
+
+    monkeypatch.setattr(runs_module, "submit", submitted)
+    async with served(one_server, tmp_path, [clerk]) as api:
+        response = await api.http.post("/v1/runs/batch", json={"runs": [RUN] * 200})
+    items = response.json()["items"]
+    assert response.status_code == 202 and most == 32 and tried == 64
+    assert len({each["id"] for each in items if each["id"]}) == 32
+    assert [each["index"] for each in items] == list(range(200))
+    assert {each["problem"]["type"] for each in items[64:]} == {"urn:loopwright:problem:journal_unavailable"}
 
 
 @in_loop
