@@ -49,7 +49,12 @@ _log = structlog.get_logger(__name__)
 def queue_of(run_id: str, priority: str = "normal") -> str:
     """Return the queue that wakes a run. Raises RunNotFound when the text is no run id."""
     known = priority if priority in PRIORITIES else "normal"
-    return f"loopwright.{known}.{shard_of(run_id) % LANES}"
+    return f"loopwright.{known}.{lane_of(run_id)}"
+
+
+def lane_of(run_id: str) -> int:
+    """Return the lane of a run. Raises RunNotFound when the text is no run id."""
+    return shard_of(run_id) % LANES
 
 
 def tool_queue(name: str) -> str:
@@ -97,6 +102,16 @@ async def backlog(client: "Redis") -> int:
         for queue in QUEUES:
             pipe.llen(queue)
         return sum(await pipe.execute())
+
+
+async def waiting_by_lane(client: "Redis") -> dict[int, int]:
+    """Return how many wake-ups wait in each lane, whatever their priority. Raises JournalUnavailable."""
+    asked: Any = client
+    async with translated(), asked.pipeline(transaction=False) as pipe:
+        for queue in QUEUES:
+            pipe.llen(queue)
+        lengths = await pipe.execute()
+    return {lane: sum(lengths[lane::LANES]) for lane in range(LANES)}
 
 
 class Doorbell:

@@ -32,6 +32,7 @@ from .pool import AioPool, LoopThread
 from .quarantine import Quarantine
 from .runner import Runner
 from .sweeper import Sweeper
+from .turns import Turns
 from .vitals import vitals
 
 if TYPE_CHECKING:
@@ -232,6 +233,7 @@ class WorkerProcess:
         sweeper = Sweeper(store.journal, store.client, doorbell, free=self._free)
         return {
             "sweeper": sweeper.run,
+            "turns": Turns(store.client, runner, slots=settings.slots, is_full=self._is_full).run,
             "schedules": lambda: run_scheduler(store, self._registry, doorbell, settings, self._draining),
             "archiver": lambda: run_archiver(store, settings),
             "webhooks": lambda: run_webhooks(store, settings, self._draining),

@@ -9,7 +9,7 @@ whether a wake-up was sent twice.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -101,11 +101,21 @@ class Runner:
         self._tasks: dict[str, asyncio.Task[Any]] = {}
         self._stopping: str | None = None
         self._interrupted: set[str] = set()
+        self._asked_to_go: frozenset[str] = frozenset()
 
     @property
     def busy(self) -> int:
         """How many runs are looked at or driven."""
         return len(self._tasks)
+
+    @property
+    def running(self) -> list[str]:
+        """The ids of these runs, those that were taken first come first."""
+        return list(self._tasks)
+
+    def ask_to_go(self, run_ids: Collection[str]) -> None:
+        """Have these runs, and no others that were asked before, handed over at their next step boundary."""
+        self._asked_to_go = frozenset(run_ids)
 
     async def wake(self, run_id: str) -> None:
         """Look at a run, and drive it as far as it goes. A caller that is cancelled hands the run over as it is."""
@@ -187,8 +197,8 @@ class Runner:
         if not isinstance(created, ev.RunCreated):
             raise JournalCorrupt("the journal does not begin with run.created")
         figures = RunFigures(self._store.metrics, created.agent)
-        if claim.lease.epoch == 1:
-            figures.claimed(claim.events[-1].at_ms - claim.events[0].at_ms)
+        if claim.lease.epoch == 1 and created.thread_id is None:  # in a thread it may have waited for its turn
+            figures.claimed(claim.events[-1].at_ms - max(claim.events[0].at_ms, created.created_ms))
         agent, why = self._agent_of(created)
         if agent is None:
             state = await drive_stray(claim, self._surroundings(created, figures, Closed(RunBusy(why))), why)
@@ -241,9 +251,11 @@ class Runner:
         """Return why a run is to be handed over; also asked by the runs that it started."""
         if run_id in self._interrupted:
             return "interrupted"
-        if self._stopping is None and progress is not None and progress.is_made:
+        if self._stopping is not None:
+            return self._stopping
+        if progress is not None and progress.is_made:
             return "stepped"
-        return self._stopping
+        return "turn" if run_id in self._asked_to_go else None
 
     async def _history(self, state: RunState) -> tuple[ev.Said, ...]:
         created = state.created
