@@ -7,13 +7,33 @@ import re
 from datetime import datetime
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
-from pydantic import AnyHttpUrl, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    AnyHttpUrl,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    WithJsonSchema,
+)
+from pydantic_core import to_json
 
 from ..planner.events import Overlap, Priority, Status
 
 T = TypeVar("T")
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,128}$")]
-Metadata = Annotated[dict[str, JsonValue], Field(max_length=64)]
+MAX_METADATA_BYTES = 16_384
+"""Largest metadata, as JSON: lists show it."""
+
+
+def _small(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    if value and (size := len(to_json(value))) > MAX_METADATA_BYTES:
+        raise ValueError(f"has {size:,} bytes as JSON; at most {MAX_METADATA_BYTES:,} are kept")
+    return value
+
+
+Metadata = Annotated[dict[str, JsonValue], Field(max_length=64), AfterValidator(_small)]
 Task = Annotated[
     JsonValue,
     WithJsonSchema(

@@ -7,7 +7,7 @@ import re
 from ..errors import RunNotFound
 from ..memory.journal.contract import Journal, Snapshot
 from ..planner.events import FINAL, CallFinished, CallReviewed, RunWaiting
-from ..planner.state import PEOPLE
+from ..planner.events import PEOPLE
 
 MAX_WAIT_S = 60
 """Longest wait, in seconds; a longer one is cut."""
@@ -42,7 +42,7 @@ class Waiters:
         Raises:
             RunNotFound: There is no such run.
         """
-        snapshot = await journal.snapshot(run_id)
+        snapshot = await journal.snapshot(run_id, artifacts=False)
         if seconds <= 0 or self._is_stopped or _rests(snapshot):
             return snapshot
         last = snapshot.events[-1].id if snapshot.events else ""
@@ -56,7 +56,7 @@ class Waiters:
                     await _news_of_rest(journal, run_id, last)
         finally:
             self._timeouts.discard(timeout)
-        return await journal.snapshot(run_id)
+        return await journal.snapshot(run_id, artifacts=False)
 
     def stop(self) -> None:
         """Wait no more."""

@@ -112,16 +112,18 @@ async def list_runs(
     cursor: RunCursor = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> Response:
-    """List runs, newest first."""
+    """List runs, newest first. A page may be short, or empty, and have a `next`: only so many runs are looked at."""
     before = cursor or ""
     if created_before is not None and (not before or _ms(created_before) < created_ms_of(before)):
         before = _cursor_at(caller, _ms(created_before))
-    found = await service.store.journal.runs(caller.tenant, status=status, agent=agent, before=before, limit=limit + 1)
+    page = await service.store.journal.page(caller.tenant, status=status, agent=agent, before=before, limit=limit)
+    shown, following = page.records, page.next
     if created_after is not None:
-        found = [each for each in found if each.created_ms >= _ms(created_after)]
-    shown = found[:limit]
-    next_cursor = shown[-1].run_id if len(found) > limit else None
-    return answer(Page[RunSummary].model_construct(items=[summary_of(each) for each in shown], next=next_cursor))
+        shown = [each for each in shown if each.created_ms >= _ms(created_after)]
+        if len(shown) < len(page.records) or (following and created_ms_of(following) < _ms(created_after)):
+            following = ""
+    items = [summary_of(each) for each in shown]
+    return answer(Page[RunSummary].model_construct(items=items, next=following or None))
 
 
 @router.get("/runs/{run_id}", operation_id="get_run", response_model=Run)
@@ -142,12 +144,12 @@ async def get_run(
 async def cancel_run(
     run_id: RunId, service: ServiceDep, caller: RunsCaller, body: CancelRequest | None = None
 ) -> Response:
-    """Ask a run to stop. From the answer on no tool call is sent any more; a run that has ended stays as it is."""
+    """Ask a run to stop. From the answer on no call with effects is sent; a run that has ended stays as it is."""
     record = await own_record(service, caller, run_id)
     if record.status not in FINAL:
         await service.store.journal.request_cancel(run_id, body.reason if body else "requested")
         await service.doorbell.ring(run_id)
-    snapshot = await service.store.journal.snapshot(run_id)
+    snapshot = await service.store.journal.snapshot(run_id, artifacts=False)
     status = 200 if snapshot.record.status in FINAL else 202
     return answer(run_of(snapshot, service.store.journal.durability), status)
 

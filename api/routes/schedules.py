@@ -109,7 +109,9 @@ async def trigger_schedule(
         await _note(service, caller, had, Fired(service.now_ms(), run_id=done.run_id, manual=True))
         run = queued_run(created, service.store.journal.durability)
     else:
-        run = run_of(await service.store.journal.snapshot(done.run_id), service.store.journal.durability)
+        run = run_of(
+            await service.store.journal.snapshot(done.run_id, artifacts=False), service.store.journal.durability
+        )
     return answer(run, 202, {"location": f"/v1/runs/{run.id}"})
 
 

@@ -128,6 +128,7 @@ async def test_limits_only_ever_get_smaller(one_server: RedisServer, tmp_path: P
         ({**RUN, "after": 1700000000}, 422, "request_invalid", "body.after"),
         ({**RUN, "after": "2027-01-01T00:00:00"}, 422, "request_invalid", "body.after"),
         ({**RUN, "thread_id": "a/b"}, 422, "request_invalid", "body.thread_id"),
+        ({**RUN, "metadata": {"note": "x" * 17_000}}, 422, "request_invalid", "body.metadata"),
         ({**RUN, "webhook": "http://127.0.0.1/x"}, 422, "webhook_refused", None),
         ([RUN], 422, "request_invalid", "body"),
     ],
