@@ -180,7 +180,7 @@ def _reviews(service: Service, state: RunState, events: Sequence[ev.Event]) -> l
 def _undecidable(state: RunState, events: Sequence[ev.Event]) -> Iterator[OpenReview]:
     """Yield what a run waits for whose agent is not defined here as it was: shown, without a digest to decide about."""
     waits = next((each for each in reversed(events) if isinstance(each, ev.RunWaiting)), None)
-    if state.status != "waiting" or waits is None or waits.reason not in ("approval", "in_doubt"):
+    if state.status != "waiting" or waits is None or waits.reason not in ev.PEOPLE:
         return
     for each in state.open:
         if each.call.id in waits.call_ids and not each.finished and not (each.reviewed and not each.in_doubt):

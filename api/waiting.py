@@ -6,8 +6,7 @@ import re
 
 from ..errors import RunNotFound
 from ..memory.journal.contract import Journal, Snapshot
-from ..planner.events import FINAL, CallFinished, CallReviewed, RunWaiting
-from ..planner.events import PEOPLE
+from ..planner.events import FINAL, PEOPLE, CallFinished, CallReviewed, RunWaiting
 
 MAX_WAIT_S = 60
 """Longest wait, in seconds; a longer one is cut."""

@@ -20,7 +20,7 @@ from ..api.models import (
     RunSummary,
 )
 from ..errors import WaitTimedOut
-from ..planner.events import FINAL, Overlap, Priority, Status
+from ..planner.events import FINAL, PEOPLE, Overlap, Priority, Status
 from .call import Call, Flow, Pause, encode, new_key
 from .pages import Listing
 
@@ -255,7 +255,7 @@ def journal(run_id: str, *, after: str = "", page: int = 500) -> Listing[RunEven
 
 def is_settled(run: Run) -> bool:
     """Return whether nothing happens to a run by itself: it has ended, or waits for a person who has not answered."""
-    if run.status != "waiting" or run.reason not in ("approval", "in_doubt"):
+    if run.status != "waiting" or run.reason not in PEOPLE:
         return run.status in FINAL
     return run.waiting is None or bool(run.waiting.calls)
 

@@ -6,13 +6,15 @@ keys, limits, metrics, schedules) asks once and says within four seconds that Re
 
 import asyncio
 from types import TracebackType
+from typing import Any
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import AuthenticationError, ConnectionError, OutOfMemoryError, RedisError
+from redis.exceptions import AuthenticationError, ConnectionError, NoScriptError, OutOfMemoryError, RedisError
 
 from ..errors import JournalUnavailable, SettingsInvalid, StoreFull
+from .journal.scripts import Script
 
 TIMEOUT_S = 4.0
 """How long connecting, waiting for a connection and waiting for a reply may each take, in seconds."""
@@ -69,6 +71,16 @@ class translated:
             raise asyncio.CancelledError
         if isinstance(error, RedisError | OSError):
             raise translation_of(error) from error
+
+
+async def run_script(client: Redis, script: Script, keys: tuple[str, ...], *arguments: Any) -> Any:
+    """Run a script and teach it to the server first where that does not know it; errors as in `translated`."""
+    given = (len(keys), *keys, *arguments)
+    async with translated():
+        try:
+            return await client.execute_command("EVALSHA", script.sha, *given)
+        except NoScriptError:
+            return await client.execute_command("EVAL", script.text, *given)
 
 
 def translation_of(error: RedisError | OSError) -> JournalUnavailable | SettingsInvalid | StoreFull:

@@ -15,7 +15,6 @@ due, hidden from others for `hold_s`. Whoever took it settles it; when it dies i
 after the hold. Only the first of a run is ever out, which keeps the order. An id is made once, from the stream's.
 """
 
-import contextlib
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -23,7 +22,7 @@ import pydantic_core
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError, RedisError
 
-from .client import translated
+from .client import run_script, translated
 from .journal.ids import SHARDS, shard_of_tenant
 from .journal.scripts import Script
 from .webhook_secrets import WebhookSecrets
@@ -213,11 +212,7 @@ class Outbox:
         entry = pydantic_core.to_json(asdict(now))
         delay_ms = max(0, int(delay_s * 1000))
         given = (had.run, had.id, had.attempts, how, entry, delay_ms, DEAD_LETTERS, GONE_MS)
-        async with translated():
-            with contextlib.suppress(NoScriptError):
-                await self._client.evalsha(SETTLE.sha, 3, *keys, *given)
-                return
-            await self._client.eval(SETTLE.text, 3, *keys, *given)
+        await run_script(self._client, SETTLE, keys, *given)
 
 
 def _tag(tenant: str) -> str:

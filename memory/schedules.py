@@ -12,11 +12,10 @@ from typing import Any
 
 from pydantic_core import from_json
 from redis.asyncio import Redis
-from redis.exceptions import NoScriptError
 
 from ..errors import ScheduleExists, ScheduleInvalid, ScheduleNotFound
 from . import schedule_scripts as scripts
-from .client import translated
+from .client import run_script, translated
 from .journal.scripts import Script
 
 HISTORY = 100
@@ -215,11 +214,7 @@ class Schedules:
             return await self._client.execute_command(*command)
 
     async def _run(self, script: Script, keys: tuple[str, ...], *arguments: Any) -> Any:
-        async with translated():
-            try:
-                return await self._client.execute_command("EVALSHA", script.sha, len(keys), *keys, *arguments)
-            except NoScriptError:
-                return await self._client.execute_command("EVAL", script.text, len(keys), *keys, *arguments)
+        return await run_script(self._client, script, keys, *arguments)
 
     async def list(self, tenant: str, *, before: str = "", limit: int = 50) -> list[ScheduleRecord]:
         """Return a tenant's schedules, newest first, from behind the schedule `before`."""

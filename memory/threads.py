@@ -12,11 +12,10 @@ from typing import Any, Literal, cast
 
 from pydantic_core import from_json
 from redis.asyncio import Redis
-from redis.exceptions import NoScriptError
 
 from ..errors import ThreadExists, ThreadNotFound
 from ..planner.events import Said
-from .client import translated
+from .client import run_script, translated
 from .journal.ids import parse_event_id, shard_of_tenant
 from .journal.scripts import Script, thread_key, threads_key
 
@@ -263,11 +262,7 @@ class Threads:
             return await self._client.execute_command(*command)
 
     async def _run(self, script: Script, keys: tuple[str, ...], *arguments: Any) -> Any:
-        async with translated():
-            try:
-                return await self._client.execute_command("EVALSHA", script.sha, len(keys), *keys, *arguments)
-            except NoScriptError:
-                return await self._client.execute_command("EVAL", script.text, len(keys), *keys, *arguments)
+        return await run_script(self._client, script, keys, *arguments)
 
     async def list(self, tenant: str, *, before: str = "", limit: int = 50) -> list[Thread]:
         """Return a tenant's threads, those used last first, from behind the thread `before`.

@@ -8,15 +8,13 @@ A receiver checks signatures with the same secret, so it cannot be kept as a has
 """
 
 import base64
-import contextlib
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from redis.asyncio import Redis
-from redis.exceptions import NoScriptError
 
-from .client import translated
+from .client import run_script
 from .journal.ids import shard_of_tenant
 from .journal.scripts import Script
 
@@ -93,11 +91,7 @@ class WebhookSecrets:
 
     async def _read(self, tenant: str, to: str) -> SigningSecrets:
         key = f"{{s{shard_of_tenant(tenant):02d}}}:whsec:{tenant}"
-        given = (1, key, new_secret(), to, self._previous_ms)
-        async with translated():
-            with contextlib.suppress(NoScriptError):
-                return _secrets(await self._client.evalsha(READ.sha, *given))
-            return _secrets(await self._client.eval(READ.text, *given))
+        return _secrets(await run_script(self._client, READ, (key,), new_secret(), to, self._previous_ms))
 
 
 def _secrets(reply: list[bytes]) -> SigningSecrets:

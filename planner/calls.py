@@ -20,7 +20,7 @@ from ..tools.tool import Tool
 from ..tools.truncate import fit
 from . import events as ev
 from .remote import RemoteRunner, Sending
-from .state import PEOPLE, OpenCall
+from .state import OpenCall
 from .together import together
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class CallRunner:
     def _waiting(self) -> ev.RunWaiting:
         children = self._children.values()
         reason: ev.WaitReason = "tool"
-        if not self._remote.checks and all(each.reason in PEOPLE for each in children):
+        if not self._remote.checks and all(each.reason in ev.PEOPLE for each in children):
             reason = next(each.reason for each in children)
         call_ids = (*self._remote.checks, *self._children)
         runs = tuple([each.run_id for each in children])

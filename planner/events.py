@@ -30,6 +30,8 @@ Overlap = Literal["reject", "enqueue", "interrupt"]
 Status = Literal["queued", "running", "waiting", "succeeded", "failed", "cancelled", "expired"]
 WaitReason = Literal["approval", "in_doubt", "tool", "timer"]
 FINAL: frozenset[Status] = frozenset({"succeeded", "failed", "cancelled", "expired"})
+PEOPLE: frozenset[str] = frozenset({"approval", "in_doubt"})
+"""What a run waits for when it waits for a person."""
 
 
 @value

@@ -24,7 +24,7 @@ from .decision import check_side_turn, read_decision
 from .keeper import LeaseKeeper
 from .next import Ask, Call, Done, Move, Record, Sleep, next_move, shorten
 from .reader import DecisionReader
-from .state import PEOPLE, RunState, apply
+from .state import RunState, apply
 from .voting import vote
 
 if TYPE_CHECKING:
@@ -238,7 +238,7 @@ class RunLoop:
         if state.status != "waiting":
             return left
         ends = list(self._calls.checks)
-        if state.reason not in PEOPLE:
+        if state.reason not in ev.PEOPLE:
             ends += [] if left is None else [left]
         elif state.expires_ms is not None and self._asks():
             ends.append(max((state.expires_ms - self.around.now_ms()) / 1000, 0.0))

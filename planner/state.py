@@ -21,9 +21,6 @@ RECENT_CALLS = 24
 REPEATS = 3
 """The same call with the same result so many times is a loop: the model is nudged, and stopped when it goes on."""
 
-PEOPLE = ("approval", "in_doubt")
-"""What a run waits for when it waits for a person."""
-
 EDITED = "A person changed the arguments of call {} before it was made. They were: {}"
 """What the model reads behind the observations of a step."""
 
@@ -356,7 +353,7 @@ def _stub(call: ev.CallFinished, artifacts: Any) -> ev.CallFinished:
 
 def _waiting(state: RunState, event: ev.RunWaiting) -> RunState:
     state = state.changed(status="waiting", reason=event.reason, is_held=False, losses=0, awaited=event.runs)
-    if event.reason not in PEOPLE:
+    if event.reason not in ev.PEOPLE:
         return state
     return state.changed(
         paused_since_ms=event.at_ms,

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from ...errors import Fenced, IdempotencyConflict, Misuse, RunBusy, RunExists, RunNotFound, ThreadBusy
 from ...planner.events import (
     FINAL,
+    PEOPLE,
     Event,
     Overlap,
     Priority,
@@ -241,7 +242,7 @@ class InMemoryJournal:
     async def waiting(self, tenant: str, *, before: str = "", limit: int = 50) -> list[str]:
         """Return runs that wait for a person; see `Journal.waiting`."""
         asking = [run for run in self._runs.values() if run.status == "waiting" and run.created.tenant == tenant]
-        mine = [run for run in asking if run.reason in ("approval", "in_doubt")]
+        mine = [run for run in asking if run.reason in PEOPLE]
         mine.sort(key=_listing_order, reverse=True)
         if before:
             cursor = self._runs.get(before)
