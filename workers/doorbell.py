@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any, get_args
 import structlog
 
 from ..errors import LoopwrightError, RunNotFound
-from ..memory.client import translated
+from ..memory.client import TIMEOUT_S, translated
 from ..memory.journal.ids import shard_of
+from ..memory.journal.wire import Command, Wire, make_pool
 from ..planner.events import Priority
 
 if TYPE_CHECKING:
@@ -120,11 +121,11 @@ class Doorbell:
     An instance belongs to the event loop of its first ring.
 
     Args:
-        client: Carries the messages.
+        client: Its address is where the bell rings; the connection is one of its own.
     """
 
     def __init__(self, client: "Redis") -> None:
-        self._client: Any = client
+        self._wire = Wire(make_pool(client, TIMEOUT_S))
         self._waiting: dict[str, list[bytes]] = {}
         self._count = 0
         self._expires: dict[str, int] = {}
@@ -157,10 +158,15 @@ class Doorbell:
         self._expires[queue] = ECHO_TTL_S
         self._put(queue, envelope(ECHO, queue, token))
 
+    async def flush(self) -> None:
+        """Wait until what was rung is sent, or lost."""
+        while self._sender is not None and not self._sender.done():
+            await asyncio.shield(self._sender)
+
     async def aclose(self) -> None:
-        """Send what waits."""
-        if self._sender is not None:
-            await self._sender
+        """Send what waits, and hang up. The next ring connects again."""
+        await self.flush()
+        await self._wire.drop()
 
     def _put(self, queue: str, message: bytes) -> None:
         if self._count >= MAX_BUFFERED:
@@ -174,15 +180,18 @@ class Doorbell:
         """Send until nothing waits. What cannot be sent is dropped: the sweeper is there for it."""
         while self._waiting:
             batch, self._waiting, self._count = self._waiting, {}, 0
-            try:
-                async with translated(), self._client.pipeline(transaction=False) as pipe:
-                    for queue, messages in batch.items():
-                        pipe.lpush(queue, *messages)
-                        if queue in self._expires:
-                            pipe.expire(queue, self._expires[queue])
-                    await pipe.execute()
-                self._has_failed = False
-            except LoopwrightError as exc:
-                if not self._has_failed:
-                    _log.warning("rings_lost", problem=str(exc), queues=len(batch))
-                self._has_failed = True
+            commands: list[Command] = [("LPUSH", queue, *messages) for queue, messages in batch.items()]
+            commands += [("EXPIRE", queue, self._expires[queue]) for queue in batch if queue in self._expires]
+            problem = await self._exchange(commands) and await self._exchange(commands)  # the connection may be stale
+            if problem and not self._has_failed:
+                _log.warning("rings_lost", problem=problem, queues=len(batch))
+            self._has_failed = problem is not None
+
+    async def _exchange(self, commands: list[Command]) -> str | None:
+        """Send commands; return what went wrong, if anything did."""
+        try:
+            async with translated():
+                replies = await self._wire.exchange(commands)
+        except LoopwrightError as exc:
+            return str(exc)
+        return next((str(each) for each in replies if isinstance(each, Exception)), None)

@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 HARD_END_S = 1.8
 """How long a worker may take to leave once its grace period is over, in seconds; then it is ended."""
 
+SWITCH_S = 0.001
+"""How long one thread may keep the interpreter from the other, in seconds: a wake-up crosses both (default: 0.005)."""
+
 CELERY_S = 1.3
 """How long Celery may take to leave once everything else is closed, in seconds."""
 
@@ -116,6 +119,7 @@ class WorkerProcess:
 
     def run(self) -> int:
         """Start, take messages, drain, end. The main thread's signal handlers are ours meanwhile."""
+        sys.setswitchinterval(SWITCH_S)
         life = self._thread.submit(self._live())
         first: list[Future[Any]] = [life, self._opened]
         wait(first, return_when=FIRST_COMPLETED)

@@ -346,8 +346,9 @@ class _OwnBench:
 
     async def run(self, payload: Any) -> None:
         await self._bench.run(payload)
-        await self._doorbell.aclose()
+        await self._doorbell.flush()
 
     async def aclose(self) -> None:
         await self._bench.aclose()
+        await self._doorbell.aclose()
         await self._client.aclose()
