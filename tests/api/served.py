@@ -103,7 +103,7 @@ async def served(
             if task.done():
                 task.result()
             url = url_of(sock)
-            async with httpx2.AsyncClient(base_url=url, timeout=20) as http:
+            async with httpx2.AsyncClient(base_url=url, timeout=httpx2.Timeout(20, pool=None)) as http:
                 found = Served(url, http, service, api, bell)
                 try:
                     yield found
