@@ -33,8 +33,9 @@ def test_workers_that_are_told_to_end_hand_over_every_run_in_time(make_world: Ma
         for nth in range(drains):
             goal = (nth + 1) * len(plans) // (drains + 1)
             eventually(lambda goal=goal: len(posted.accepted) >= goal, 120)  # type: ignore[misc]
+            leaving = draw.choice(world.alive())
             start()
-            leaving = draw.choice([each for each in world.alive() if each.said("ready")])
+            world.await_workers()
             since = time.monotonic()
             leaving.send(signal.SIGTERM)
             assert leaving.wait(GRACE_S + EXITS_WITHIN_S) == 0, leaving.tail()

@@ -36,7 +36,9 @@ def test_finished_runs_leave_redis_and_processes_do_not_grow(make_world: Make) -
     )  # fmt: skip
     assert keys[2] <= keys[0] + 2, "what a finished run leaves in Redis goes away"
     assert max(growth) <= MOST_GROWTH_KIB, f"KiB grown over the last third: {growth}"
-    assert all(after <= before + 4 for before, after in zip(files[1], files[2], strict=True))
+    assert all(after <= 1.5 * before + 4 for before, after in zip(files[1], files[2], strict=True)), (
+        "idle connections come and go; one that leaks in a hundred runs is more than that"
+    )
     assert all(each.is_alive for each in (api, *workers))
 
 

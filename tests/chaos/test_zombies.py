@@ -21,7 +21,7 @@ def test_a_worker_that_slept_through_its_leases_appends_nothing_and_sends_nothin
     world.await_workers()
     plans = random_plans(3, size(200, 90))
     naps = size(6, 2)
-    with posting(world, plans, pause_s=size(0.4, 0.25)) as posted:
+    with posting(world, plans, pause_s=size(2.0, 0.8)) as posted:
         for nth in range(naps):
             goal = (nth + 1) * len(plans) // (naps + 2)
             eventually(lambda goal=goal: len(posted.accepted) >= goal, 120)  # type: ignore[misc]

@@ -6,7 +6,7 @@ import signal
 import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx2
 
@@ -21,9 +21,10 @@ IS_FULL = os.environ.get("LOOPWRIGHT_CHAOS") == "full"
 """Whether tests run at the size of the specification, or at the short one of every commit."""
 
 LEASE_S = 2.0
+T = TypeVar("T", int, float)
 
 
-def size(full: int, short: int) -> int:
+def size(full: T, short: T) -> T:
     """Return how much of something a test does."""
     return full if IS_FULL else short
 
