@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ..servers import RedisServer
+from ..servers import RedisServer, redis_server
 from .support import desk, eventually, shop, task, types
 
 
@@ -173,6 +173,19 @@ def test_a_worker_loads_no_heavy_library() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_password_of_redis_is_in_no_log_also_when_redis_goes_away(tmp_path: Path) -> None:
+    with redis_server("system", tmp_path / "redis") as server:
+        server.command("CONFIG", "SET", "requirepass", "hush-hush")
+        url = f"unix://:hush-hush@{server.socket}"
+        with shop(url, tmp_path) as open_shop:
+            worker = open_shop.start(grace_s=1).ready()
+            server.kill()
+            eventually(lambda: any("Cannot connect to" in line for line in worker.lines))
+            worker.send(signal.SIGTERM)
+            worker.wait(12)
+            assert "hush-hush" not in "".join(worker.lines)
 
 
 @pytest.mark.parametrize(
