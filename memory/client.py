@@ -75,12 +75,13 @@ class translated:
 
 async def run_script(client: Redis, script: Script, keys: tuple[str, ...], *arguments: Any) -> Any:
     """Run a script and teach it to the server first where that does not know it; errors as in `translated`."""
+    call: Any = client.execute_command
     given = (len(keys), *keys, *arguments)
     async with translated():
         try:
-            return await client.execute_command("EVALSHA", script.sha, *given)
+            return await call("EVALSHA", script.sha, *given)
         except NoScriptError:
-            return await client.execute_command("EVAL", script.text, *given)
+            return await call("EVAL", script.text, *given)
 
 
 def translation_of(error: RedisError | OSError) -> JournalUnavailable | SettingsInvalid | StoreFull:
