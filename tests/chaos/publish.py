@@ -4,7 +4,6 @@ python -m tests.chaos.publish
 """
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +86,7 @@ def between(page: str, name: str, text: str) -> str:
 
 
 def table(figures: dict[str, dict[str, Any]]) -> str:
-    """Return one row per promise, with the figures of its tests; those of a test stand in the first row that names it."""
+    """Return one row per promise; the figures of a test stand in the first row that names it."""
     told: set[str] = set()
     lines = ["| | promise | rests on | tests | last measured |", "|---|---|---|---|---|"]
     for name, promise, assumption, tests, files in PROMISES:
@@ -95,7 +94,9 @@ def table(figures: dict[str, dict[str, Any]]) -> str:
         told |= known.keys()
         shown = "<br>".join(f"*{test}*: {in_words(measured)}" for test, measured in known.items())
         where = ", ".join((*tests, *(f"[{file}](../tests/{file})" for file in files)))
-        lines.append(f"| **{name}** | {promise} | {assumption} | {where} | {shown or ELSEWHERE} |")
+        lines.append(
+            f"| **{name}** | {promise} | {assumption} | {where} | {shown or ('above' if tests else ELSEWHERE)} |"
+        )
     return "\n".join(lines) + "\n"
 
 
