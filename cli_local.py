@@ -199,7 +199,7 @@ async def _replay(run_id: str, settings: "Settings", as_json: bool, *, follow: b
 
 async def _asks(journal: "Journal", run_id: str) -> bool:
     """Return whether a run waits for a person."""
-    from .planner.state import PEOPLE
+    from .planner.events import PEOPLE
 
     record = await journal.record(run_id)
     return record.status == "waiting" and record.reason in PEOPLE
