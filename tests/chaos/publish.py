@@ -118,13 +118,9 @@ def _value(value: Any) -> str:
         return " + ".join(f"{count:,} x {name}" for name, count in value.items())
     if isinstance(value, list):
         return " → ".join("/".join(map(str, each)) if isinstance(each, list) else _value(each) for each in value)
-    return (
-        str(value).lower()
-        if isinstance(value, bool)
-        else f"{value:,}"
-        if isinstance(value, int)
-        else re.sub(r"[{}'\[\]]", "", str(value))
-    )
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 if __name__ == "__main__":
