@@ -165,14 +165,14 @@ def _streaming(samples: Samples) -> str:
     columns = {
         "kib_per_stream": "KiB/stream", "open_us": "CPU us to open", "idle_cpu_percent": "CPU % of one core, idle",
         "event_p50_ms": "event p50 ms", "event_p99_ms": "event p99 ms", "event_us": "CPU us/event",
-        "redis_connections_more": "more Redis connections",
+        "redis_connections_more": "more Redis connections", "redis_readers": "Redis readers",
     }  # fmt: skip
     text = f"## Idle streams of events\n\n{_table(rows, '10,000 streams, one process', columns, 'kib_per_stream')}\n"
     if "loopwright" in rows:
         kib = median(rows["loopwright"], "kib_per_stream")
-        links = median(rows["loopwright"], "redis_connections_more")
+        readers = median(rows["loopwright"], "redis_readers")
         text += target("memory of an idle stream", f"{kib:.1f} KiB", "<= 16 KiB", kib <= 16) + "\n"
-        text += target("Redis connections for all streams", f"{links:.0f} more", "one shared reader", links <= 1) + "\n"
+        text += target("readers that wait in Redis", f"{readers:.0f}", "one for all streams", readers == 1) + "\n"
     return text
 
 

@@ -60,6 +60,7 @@ async def hold(where: Deployment, process: Process, port: int, streams: int, *, 
         "kib_per_stream": round((process.rss_kib() - rss) / (streams - len(warm)), 2),
         "open_us": round(opened_cpu / (streams - len(warm)) * 1e6),
         "redis_connections_more": clients(where) - links,
+        "redis_readers": clients(where, "blocked"),
     }
     cpu, since = process.cpu_s(), time.monotonic()
     await asyncio.sleep(20)
@@ -112,9 +113,9 @@ async def end_runs(
     }
 
 
-def clients(where: Deployment) -> int:
-    """Return how many connections Redis has."""
-    found = re.search(rb"connected_clients:(\d+)", where.redis("INFO", "clients"))
+def clients(where: Deployment, kind: str = "connected") -> int:
+    """Return how many connections Redis has, or how many of them wait in it for news."""
+    found = re.search(f"{kind}_clients:(\\d+)", where.redis("INFO", "clients").decode())
     return int(found[1]) if found else 0
 
 
