@@ -136,15 +136,14 @@ async def settle_call(
     artifact, error = f"r{call_id}", None if result is not None else "not_made"
 
     def before(events: Sequence[ev.Event]) -> ev.CallFinished | None:
-        return at.settled_before(events, text, error)
+        return at.settled_before(events, text, artifact, error)
 
     def decide(state: RunState) -> ev.CallFinished:
         each = at.find(state)
         if not each.in_doubt:
             raise at.void("it is not in doubt")
         at.check(state, each, digest)
-        tool = at.tool(each.call.tool)
-        shown, cut = fit(text, tool.max_result_tokens if tool else SETTLED_TOKENS, artifact)
+        shown, cut = at.shown(each.call.tool, text, artifact)
         return ev.CallFinished(call_id, each.call.tool, shown, error, artifact if cut else None, len(text), by=by)
 
     return await _answer(journal, run_id, before, decide, {artifact: text})
@@ -162,6 +161,11 @@ class _Place(NamedTuple):
 
     def tool(self, name: str) -> "Tool[..., Any] | None":
         return blueprint_of(self.agent).tools.get(name) if self.agent else None
+
+    def shown(self, tool_name: str, text: str, artifact: str) -> tuple[str, bool]:
+        """Return a result as the model reads it, and whether it was cut."""
+        tool = self.tool(tool_name)
+        return fit(text, tool.max_result_tokens if tool else SETTLED_TOKENS, artifact)
 
     def find(self, state: RunState) -> OpenCall:
         for each in state.open:
@@ -210,13 +214,16 @@ class _Place(NamedTuple):
             return made[-1]
         raise self.void(f"{'approved' if made[-1].approved else 'refused'} before by {made[-1].by or 'somebody'}")
 
-    def settled_before(self, events: Sequence[ev.Event], text: str, error: str | None) -> ev.CallFinished | None:
+    def settled_before(
+        self, events: Sequence[ev.Event], text: str, artifact: str, error: str | None
+    ) -> ev.CallFinished | None:
         """Return the same answer, when it was given before; refuse another one."""
         doubts = [each for each in events if isinstance(each, ev.CallInDoubt) and each.call_id == self.call_id]
         done = [each for each in events if isinstance(each, ev.CallFinished) and each.call_id == self.call_id]
         if not doubts or not done:
             return None
-        if done[0].error == error and done[0].size == len(text) and (done[0].artifact or done[0].text == text):
+        shown, _ = self.shown(done[0].tool, text, artifact)
+        if (done[0].error, done[0].size, done[0].text) == (error, len(text), shown):
             return done[0]
         raise self.void(f"settled before by {done[0].by or 'somebody'}")
 

@@ -9,8 +9,11 @@ from .budget import budget_of, seconds_left
 from .loop import Surroundings, tell
 from .state import RunState, apply, fold, open_doubts
 
-LONGEST_PAUSE_S = 60.0
-"""Longest time after which a run is looked at again that this process could not carry on; the first is a second."""
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 60.0
+"""Times after which a run is looked at again that this process could not carry on; each is twice the one before.
+
+The first are short: while a new version is rolled out, the next worker may well be one that has the agent.
+"""
 
 
 async def drive_stray(claim: Claim, around: Surroundings, why: str) -> RunState:
@@ -51,7 +54,7 @@ async def close_hopeless(claim: Claim, state: RunState, around: Surroundings) ->
 
 async def give_away(claim: Claim, state: RunState, around: Surroundings, why: str) -> RunState:
     """Release a run whose agent is not here, due again later and later the more often that happens in a row."""
-    pause = min(LONGEST_PAUSE_S, 2.0 ** _times_given_away(claim))
+    pause = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** _times_given_away(claim))
     left = seconds_left(state, budget_of(state.created), around.now_ms())
     released = ev.RunReleased("agent_missing", why, around.now_ms())
     state = _append(claim, state, around, released)

@@ -234,8 +234,9 @@ def test_a_doubt_is_listed_settled_once_and_kept_whole() -> None:
     assert (first.by, first.artifact, first.size) == ("ada", "r1.1", len(said))
     assert asyncio.run(desk.journal.artifact(desk.run_id, "r1.1")) == said
     assert desk.settle(result=said, digest=waiting.digest) == first
-    with pytest.raises(ApprovalVoid, match="settled before by ada"):
-        desk.settle(result=None)
+    for other in (None, said.replace("show", "deny")):
+        with pytest.raises(ApprovalVoid, match="settled before by ada"):
+            desk.settle(result=other)
     result, _model = desk.resume()
     assert (result.status, len(desk.sent)) == ("succeeded", 1)
 

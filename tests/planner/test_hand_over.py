@@ -273,7 +273,7 @@ def test_history_is_asked_for_once_and_journaled_with_the_start() -> None:
 
 def test_a_run_whose_agent_is_not_here_is_due_again_later_and_later() -> None:
     place = Place()
-    for pause in (1, 2, 4):
+    for pause in (0.25, 0.5, 1):
         state = place.stray("no worker with agent 'tester' took it")
         assert (state.status, state.is_held) == ("running", False)
         assert place.due_in(pause)
