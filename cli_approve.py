@@ -50,6 +50,8 @@ def approve(
         found = [each for each in client.approvals.list() if approval_id in (None, each.id, each.run_id)]
         if approval_id is not None and not found:
             die(f"nothing waits for a decision under {approval_id} (loopwright approve lists what does)")
+        if not found and not as_json:
+            note("nothing waits for a decision")
         if decide is not None:
             _tell(decide(client, _only(found, digest)), as_json)
         elif as_json or not is_terminal():
@@ -92,8 +94,6 @@ def _only(found: "list[Approval]", digest: str | None) -> "Approval":
 
 def _ask_about(client: "Client", found: "list[Approval]") -> None:
     """Ask the person about one call after the other."""
-    if not found:
-        note("nothing waits for a decision")
     for each in found:
         _show(each, as_json=False)
         answer = _asked(client, each)

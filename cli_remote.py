@@ -50,17 +50,21 @@ def follow(client: "Client", run_id: str, as_json: bool, after: str = "") -> Non
     with view or nullcontext():
         for item in items:
             show(item)
-            status = getattr(item, "type", status).removeprefix("run.")
-            if status == "waiting" and _asks(client.get(run_id)):
+            kind = getattr(item, "type", "")
+            status = kind.removeprefix("run.") or status
+            if kind == "run.waiting" and _asks(client, run_id, item.id):
                 break
     raise typer.Exit(EXIT_CODES.get(status, ExitCode.FAILED))
 
 
-def _asks(run: "Run") -> bool:
-    """Return whether a run still waits for a person."""
+def _asks(client: "Client", run_id: str, event_id: str) -> bool:
+    """Return whether a run still waits for a person as it began to in an event, and not by now for something else."""
     from .client.runs import is_settled
 
-    return run.status == "waiting" and is_settled(run)
+    run = client.get(run_id)
+    if run.status != "waiting" or not is_settled(run):
+        return False
+    return all(each.type != "run.waiting" for each in client.journal(run_id, after=event_id))
 
 
 def show_events(events: "Iterator[RunEvent]", as_json: bool) -> None:

@@ -40,6 +40,8 @@ def script(seen: Seen) -> Reply:
     messages = seen.body["messages"]
     if messages[0]["role"] != "system":
         return completes("{}")
+    if "twice" in messages[1]["content"] and len(messages) < 6:
+        return says(call("pay", amount=len(messages)))
     if "nonsense" in messages[1]["content"]:
         return fails(400, "no such thing")
     if len(messages) == 2:
@@ -158,6 +160,16 @@ def test_a_call_is_decided_by_an_option(server: Served, options: list[str], deci
     assert ends in says_of(asks(server, "runs", "tail", run_id))
 
 
+def test_a_run_that_waits_again_is_followed_past_what_was_decided(server: Served) -> None:
+    run_id = json.loads(says_of(asks(server, "submit", "payer", "pay twice", "--wait", "--json"), 3))["id"]
+    says_of(asks(server, "approve", run_id, "--yes"))
+    followed = asks(server, "runs", "tail", run_id)
+    assert "paid 2" in says_of(followed, 3)
+    assert followed.stdout.count("waiting for approval") == 2
+    says_of(asks(server, "approve", run_id, "--yes"))
+    assert "paid 4" in says_of(asks(server, "runs", "tail", run_id))
+
+
 def test_a_decision_about_another_call_than_was_seen_is_not_sent(server: Served) -> None:
     run_id, approval = paused(server)
     ran = asks(server, "approve", approval["id"], "--yes", "--digest", "beef")
@@ -221,6 +233,15 @@ def test_a_terminal_shows_what_is_happening_below_the_steps(server: Served) -> N
         process.wait()
         os.close(screen)
     says_of(asks(server, "runs", "cancel", run_id))
+
+
+def test_no_call_that_waits_is_said(server: Served) -> None:
+    for line in says_of(asks(server, "runs", "list", "--status", "waiting", "--json")).splitlines():
+        says_of(asks(server, "runs", "cancel", json.loads(line)["id"]))
+    listed = asks(server, "approve")
+    assert says_of(listed) == ""
+    assert "nothing waits" in listed.stderr
+    assert asks(server, "approve", "--json").stderr == ""
 
 
 def test_agents_are_those_of_the_server_when_no_file_is_named(server: Served) -> None:
