@@ -74,14 +74,14 @@ def worker(
     slots: Slots = None,
     queue: Annotated[str | None, typer.Option("--queue", help="Serve tools of this queue instead of runs.")] = None,
     pool: Annotated[
-        Literal["asyncio", "prefork"],
-        typer.Option("--pool", help="prefork gives every tool call a process of its own."),
+        Literal["asyncio", "prefork", "threads", "solo"],
+        typer.Option("--pool", help="Of a tool worker; prefork gives every call a process of its own."),
     ] = "asyncio",
     parent: Parent = None,
 ) -> None:
     """Carry runs out, or with --queue the tools of one queue. Start as many as there is work for."""
-    if pool == "prefork" and queue is None:
-        die("--pool prefork serves tools: name their queue with --queue (runs need --pool asyncio)")
+    if pool != "asyncio" and queue is None:
+        die(f"--pool {pool} serves tools: name their queue with --queue (runs need --pool asyncio)")
     settings = settings_of(redis_url=redis, data_dir=data_dir, model_url=model_url, model=model, slots=slots)
 
     def work() -> int:

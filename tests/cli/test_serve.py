@@ -10,8 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from loopwright import Client
+from loopwright.cli import app
 from loopwright.testing import answer, call
 
 from ..inference.fake_server import FakeServer, Reply, Seen, completes, says
@@ -152,6 +154,13 @@ def test_tools_of_a_queue_run_in_workers_of_their_own_and_following_waits_for_th
         following.kill()
         worker.terminate()
         worker.wait(30)
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
+def test_a_pool_for_tools_needs_the_name_of_their_queue(pool: str) -> None:
+    ran = CliRunner().invoke(app, ["worker", "--pool", pool])
+    assert ran.exit_code == 2
+    assert "name their queue with --queue" in ran.stderr
 
 
 def listed(url: str, **variables: str) -> subprocess.CompletedProcess[str]:
