@@ -74,7 +74,7 @@ def make_app(
         _add_wake(app, wake)
     if tool is not None:
         _add_tool(app, tool)
-    app.task(name=ECHO, shared=False)(_hear)
+    app.task(name=ECHO, shared=False)(_hear if tool is None or inspect.iscoroutinefunction(tool) else _hear_elsewhere)
     app.finalize()
     return app
 
@@ -98,6 +98,10 @@ def _add_tool(app: App, execute: Callable[[Any], Any]) -> None:
 
 async def _hear(token: str) -> None:
     """Nothing to do: that Celery took the message is the news; see `Messenger`."""
+
+
+def _hear_elsewhere(token: str) -> None:
+    """Do nothing, in a pool that calls plain functions: nobody there would await a coroutine."""
 
 
 def _keep_logging(**_: Any) -> None:

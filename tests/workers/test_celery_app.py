@@ -1,5 +1,6 @@
 """The app: where it connects, what it refuses, and what it leaves alone."""
 
+import inspect
 import json
 import logging
 import pickle
@@ -16,7 +17,7 @@ from celery.worker import state
 from loopwright.errors import SettingsInvalid
 from loopwright.memory.journal.ids import new_run_id
 from loopwright.workers.celery_app import Messenger, broker_url, check_versions, make_app, worker_name
-from loopwright.workers.doorbell import QUEUES, WAKE, envelope, queue_of
+from loopwright.workers.doorbell import ECHO, QUEUES, WAKE, envelope, queue_of
 from loopwright.workers.pool import AioPool
 
 from ..servers import RedisServer
@@ -79,6 +80,15 @@ def test_a_worker_name_fits_into_a_key() -> None:
     names = {worker_name() for _ in range(10)}
     assert len(names) == 10
     assert all(set(name) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.") for name in names)
+
+
+def test_an_echo_is_a_function_of_the_kind_that_the_pool_calls() -> None:
+    async def here(payload: object) -> None:
+        """Be awaited."""
+
+    for tool, is_awaited in ((None, True), (here, True), (print, False)):
+        task = make_app("redis://here:7/0", QUEUES, tool=tool).tasks[ECHO]
+        assert inspect.iscoroutinefunction(task.run) is is_awaited
 
 
 class Inbox:
