@@ -214,7 +214,9 @@ def bound_socket(host: str, port: int, *, is_open: bool) -> socket.socket:
         sock.bind(address)
     except OSError as exc:
         sock.close()
-        raise SettingsInvalid("port", f"cannot listen on {host}:{port}: {exc.strerror}") from exc
+        raise SettingsInvalid(
+            "port", f"cannot listen on {host}:{port}: {exc.strerror}; --port names another, 0 any free one"
+        ) from exc
     return sock
 
 
