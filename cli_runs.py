@@ -82,7 +82,8 @@ def list_runs(
             if as_json:
                 print_json(each.model_dump_json())
                 continue
-            line = f"{each.id}  {each.status:<9}  {each.agent:<16}  {each.step:>3} steps  {age(each.created_at):>7} ago"
+            steps = f"{each.step:>3} {'step ' if each.step == 1 else 'steps'}"
+            line = f"{each.id}  {each.status:<9}  {each.agent:<16}  {steps}  {age(each.created_at):>7} ago"
             print(printable(f"{line}  {each.reason or ''}".rstrip()))
 
     use_utf8()
