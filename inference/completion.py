@@ -4,10 +4,11 @@ import asyncio
 import contextlib
 from dataclasses import dataclass
 
+import httpx2
+
 from ..errors import EndpointTimedOut, EndpointUnavailable
 from .alarm import Alarm
 from .faults import CLIENT_ERRORS, from_exception
-from .http1 import Response
 from .wire import MAX_EVENT_BYTES, Arrived, EventDecoder, read_events
 
 DRAIN_S = 0.25
@@ -51,7 +52,7 @@ class Completion:
     """
 
     def __init__(
-        self, endpoint: str, response: Response, timeouts: Timeouts, *, first_by: float, total_by: float
+        self, endpoint: str, response: httpx2.Response, timeouts: Timeouts, *, first_by: float, total_by: float
     ) -> None:
         self._endpoint = endpoint
         self._response = response

@@ -8,7 +8,6 @@ import httpx2
 
 from ..errors import EndpointError, EndpointTimedOut, EndpointUnavailable, Misuse, SettingsInvalid
 from .faults import CLIENT_ERRORS, from_exception, from_status
-from .http1 import Http1, Response
 from .spread import SpreadTransport, is_proxied
 
 ERROR_PAGE_BYTES = 65_536
@@ -47,11 +46,6 @@ class Connection:
         self._keep = keep
         self._transport = transport
         self._client: httpx2.AsyncClient | None = None
-        is_lean = transport is None and self._url.scheme == "http" and not is_proxied(self._url)
-        self._lean = Http1(self._url, connect_s=connect_s, keep=keep) if is_lean else None
-        self._headers = {"Accept": "*/*", "Accept-Encoding": "identity", "Content-Type": "application/json"}
-        if api_key:
-            self._headers["Authorization"] = f"Bearer {api_key}"
         self._is_closed = False
 
     def __repr__(self) -> str:
@@ -65,8 +59,6 @@ class Connection:
     async def aclose(self) -> None:
         """Close all connections for good."""
         self._is_closed = True
-        if self._lean is not None:
-            self._lean.close()
         if self._client is not None:
             await self._client.aclose()
 
@@ -104,14 +96,22 @@ class Connection:
         except ValueError as error:
             raise EndpointUnavailable(self._name, f"the answer to {path} is not JSON") from error
 
-    async def send(self, method: str, path: str, body: bytes = b"") -> Response:
+    async def send(self, method: str, path: str, body: bytes = b"") -> httpx2.Response:
         """Return the open response to a request; the caller closes it.
 
         Raises:
             EndpointError: The server cannot be reached, or answers with any status but 200.
         """
+        client = self._open_client()
+        request = httpx2.Request(
+            method,
+            self._url.copy_with(path=self._url.path.rstrip("/") + path),
+            headers=self._headers(),
+            content=body,
+            extensions={"timeout": {"connect": self._connect_s}},
+        )
         try:
-            response = await self._send(method, self._url.path.rstrip("/") + path, body)
+            response = await client.send(request, stream=True)
             if response.status_code == 200:
                 return response
             try:
@@ -127,19 +127,20 @@ class Connection:
         retry_after = response.headers.get("retry-after")
         raise self.strike_key(from_status(self._name, response.status_code, page, retry_after))
 
-    async def _send(self, method: str, path: str, body: bytes) -> Response:
+    def _headers(self) -> dict[str, str]:
+        headers = {"Accept": "*/*", "Accept-Encoding": "identity", "Content-Type": "application/json"}
+        if self._api_key:
+            headers["Authorization"] = f"Bearer {self._api_key}"
+        return headers
+
+    def _open_client(self) -> httpx2.AsyncClient:
         if self._is_closed:
             raise Misuse(f"endpoint {self._name} is closed")
-        if self._lean is not None:
-            return await self._lean.send(method, path, self._headers, body)
         if self._client is None:
             limits = httpx2.Limits(max_connections=None, max_keepalive_connections=self._keep)
             transport = self._transport or (None if is_proxied(self._url) else SpreadTransport(self._keep))
             self._client = httpx2.AsyncClient(transport=transport, limits=limits)
-        extensions = {"timeout": {"connect": self._connect_s}}
-        url = self._url.copy_with(path=path)
-        request = httpx2.Request(method, url, headers=self._headers, content=body, extensions=extensions)
-        return await self._client.send(request, stream=True)
+        return self._client
 
 
 def checked_url(base_url: str) -> httpx2.URL:
