@@ -213,3 +213,12 @@ def eventually(is_so: Callable[[], bool], timeout_s: float = PATIENCE_S) -> None
 def types(events: list[ev.Event]) -> list[str]:
     """Return the types of events."""
     return [each.type for each in events]
+
+
+def forget_celery() -> None:
+    """Forget what a Celery worker in this process left: its requests count until they are collected as garbage."""
+    from celery.worker import state
+
+    state.should_stop = None
+    state.reserved_requests.clear()
+    state.active_requests.clear()

@@ -12,7 +12,6 @@ from threading import Thread
 from typing import Any
 
 import pytest
-from celery.worker import state
 
 from loopwright.errors import SettingsInvalid
 from loopwright.memory.journal.ids import new_run_id
@@ -21,7 +20,7 @@ from loopwright.workers.doorbell import ECHO, QUEUES, WAKE, envelope, queue_of
 from loopwright.workers.pool import AioPool
 
 from ..servers import RedisServer
-from .support import eventually
+from .support import eventually, forget_celery
 
 
 @pytest.mark.parametrize(
@@ -113,7 +112,7 @@ class Inbox:
         """End the worker."""
         self._messenger.stop()
         self._thread.join(30)
-        state.should_stop = None
+        forget_celery()
         self.app.close()
 
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from threading import Thread
 
 import pytest
-from celery.worker import state
 
 from loopwright.memory.journal.ids import new_run_id
 from loopwright.workers.celery_app import Messenger, make_app
@@ -15,7 +14,7 @@ from loopwright.workers.doorbell import QUEUES, WAKE, envelope, queue_of
 from loopwright.workers.pool import AioPool, LoopThread
 
 from ..servers import RedisServer
-from .support import eventually
+from .support import eventually, forget_celery
 from .test_celery_app import push
 
 
@@ -54,7 +53,7 @@ class Bench:
         self.gate.set()
         self.messenger.stop()
         self._main.join(30)
-        state.should_stop = None
+        forget_celery()
         self.thread.stop()
         self.app.close()
 
