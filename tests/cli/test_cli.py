@@ -5,7 +5,6 @@ import json
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -303,7 +302,14 @@ def test_tail_follows_a_run_of_another_process_to_its_end(tmp_path: Path) -> Non
         assert run.stdout is not None
         with run:
             run_id = run.stdout.readline().split()[1]
-            threading.Timer(1.0, server.gate.set).start()
-            tailed = loopwright("tail", run_id, cwd=tmp_path)
-    assert tailed.returncode == 0, tailed.stderr
-    assert "at last" in tailed.stdout
+            tail = subprocess.Popen(
+                [sys.executable, "-m", "loopwright.cli", "tail", run_id],
+                cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL,
+            )  # fmt: skip
+            assert tail.stdout is not None
+            first = tail.stdout.readline()
+            server.gate.set()  # not before the tail is connected: Redis goes with the run
+            rest, problem = tail.communicate(timeout=60)
+    assert tail.returncode == 0, problem
+    assert run_id in first
+    assert "at last" in rest
